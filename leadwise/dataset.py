@@ -1,0 +1,279 @@
+"""A data folder becomes prepared arrays, labels and folds. Knows no tensors and no networks.
+
+Every recording with a scored diagnosis is read and resampled once, in parallel, into one long memory-mapped array of
+shape (samples of all recordings, 12), float32: a window is then a run of rows, whatever recording it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import joblib
+import numpy as np
+from numpy.typing import NDArray
+
+from leadwise.classes import label_vector
+from leadwise.files import write_json
+from leadwise.progress import log, track
+from leadwise.recipes import SignalRecipe
+from leadwise.recording import Header, RecordingError, read_recording
+from leadwise.signals import demographics, prepare
+
+PREPARATION_VERSION = 1  # raised when the same files would give other arrays
+CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
+NO_DIAGNOSIS = "no scored diagnosis"
+
+
+@dataclass(frozen=True, eq=False)
+class Dataset:
+    """Prepared recordings: n of them, their signals one after the other."""
+
+    names: tuple[str, ...]
+    sources: tuple[str, ...]  # letter prefix of the name, see design of the Challenge's databases
+    groups: tuple[str, ...]  # recordings of one group are of one patient, as far as that is known
+    samples: NDArray[np.float32]  # (samples of all, 12), memory-mapped
+    starts: NDArray[np.int64]  # (n,) first row of each recording
+    lengths: NDArray[np.int64]  # (n,) rows
+    labels: NDArray[np.bool_]  # (n, 24)
+    demographics: NDArray[np.float32]  # (n, 5)
+    repairs: dict[str, int]  # how often each repair was made
+    left_out: dict[str, str]  # recordings that are not here: name -> reason
+    fingerprint: str  # of the files and of the preparation
+
+    def __len__(self) -> int:
+        return len(self.names)
+
+
+def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
+    """The files of a folder and its subfolders that end so (in any case), sorted; hidden ones are passed over.
+
+    Raises ValueError where the folder is none.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is not a folder")
+    found = []
+    for parent, folders, files in os.walk(folder):
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        found += [Path(parent, name) for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
+    return sorted(found)
+
+
+def patient_groups(headers: Sequence[Header]) -> tuple[str, ...]:
+    """A name for each recording's patient, (n,); recordings that may be of one patient get the same name.
+
+    Only INCART tells: its two or three recordings of a patient are numbered in a row and carry the same age and sex.
+    Neither PTB, PTB-XL nor any other header says whose recording it is, so each of theirs is a patient of its own.
+    """
+    groups = {header.name: header.name for header in headers}
+    incart = sorted((header for header in headers if header.source == "I"), key=lambda header: header.name)
+    for _, run in groupby(incart, key=lambda header: (header.age, header.sex)):
+        members = [header.name for header in run]
+        groups.update(dict.fromkeys(members, members[0]))
+    return tuple(groups[header.name] for header in headers)
+
+
+def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, jobs: int = 1) -> Dataset:
+    """Reads, resamples and stores all recordings of `folder` under `work`; what lies there already is reused.
+
+    It is reused when the recordings (names, sizes, times) and the preparation are the same. `jobs` processes read.
+    Raises ValueError where the folder has no recordings.
+    """
+    headers = find_recordings(folder)
+    target = Path(work) / "prepared"
+    fingerprint = data_fingerprint(folder, recipe)
+    if _stored_fingerprint(target) == fingerprint:
+        log.info("prepared recordings reused from %s", target)
+        return load_dataset(target)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=".prepared.", dir=target.parent))
+    try:
+        _write_dataset(headers, temporary, recipe, jobs, fingerprint)
+        shutil.rmtree(target, ignore_errors=True)
+        temporary.replace(target)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return load_dataset(target)
+
+
+def load_dataset(folder: Path) -> Dataset:
+    """What `prepare_dataset` stored, the signals as a memory map."""
+    facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+        arrays = dict(stored)
+    rows = int(arrays["lengths"].sum())
+    return Dataset(
+        names=tuple(facts["names"]),
+        sources=tuple(facts["sources"]),
+        groups=tuple(facts["groups"]),
+        samples=np.memmap(folder / "samples.f32", np.float32, "c", shape=(rows, 12)),
+        repairs=facts["repairs"],
+        left_out=facts["left_out"],
+        fingerprint=facts["fingerprint"],
+        **arrays,
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """One recording on its way from a worker to the store; `rows` is (samples, 12)."""
+
+    header: Header
+    rows: NDArray[np.float32]
+    repairs: tuple[str, ...]
+
+
+def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepared | tuple[str, str]]:
+    """Each path as a prepared recording, or as (name, reason) where it is left out."""
+    results: list[_Prepared | tuple[str, str]] = []
+    for path in paths:
+        try:
+            recording = read_recording(path)
+            if not label_vector(recording.header.codes).any():
+                results.append((path.stem, NO_DIAGNOSIS))
+                continue
+            signal = prepare(recording, recipe)
+        except RecordingError as error:
+            results.append((path.stem, error.reason))
+            continue
+        repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
+        results.append(_Prepared(recording.header, np.ascontiguousarray(signal.values.T), repairs))
+    return results
+
+
+def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> Iterator[_Prepared | tuple[str, str]]:
+    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead."""
+    chunks = [headers[first : first + CHUNK] for first in range(0, len(headers), CHUNK)]
+    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")
+    for chunk in parallel(joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in chunks):
+        yield from chunk
+
+
+def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
+    kept: list[Header] = []
+    lengths: list[int] = []
+    repairs: Counter[str] = Counter()
+    left_out: dict[str, str] = {}
+    with (folder / "samples.f32").open("wb") as store:
+        for item in track(_prepare_all(headers, recipe, jobs), "preparing", len(headers)):
+            if isinstance(item, tuple):
+                left_out[item[0]] = item[1]
+                continue
+            item.rows.tofile(store)
+            kept.append(item.header)
+            lengths.append(len(item.rows))
+            repairs.update(item.repairs)
+    _write_facts(folder, kept, np.array(lengths, np.int64))
+    facts = {
+        "fingerprint": fingerprint,
+        "names": [header.name for header in kept],
+        "sources": [header.source for header in kept],
+        "groups": patient_groups(kept),
+        "repairs": dict(repairs),
+        "left_out": left_out,
+    }
+    write_json(folder / "recordings.json", facts)
+    _report(len(kept), left_out, repairs)
+
+
+def _write_facts(folder: Path, headers: Sequence[Header], lengths: NDArray[np.int64]) -> None:
+    """The small arrays, one row a recording."""
+    np.savez(
+        folder / "arrays.npz",
+        lengths=lengths,
+        starts=np.cumsum(lengths) - lengths,
+        labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
+        demographics=np.array([demographics(header) for header in headers], np.float32).reshape(-1, 5),
+    )
+
+
+def _report(kept: int, left_out: dict[str, str], repairs: Counter[str]) -> None:
+    log.info("%d recordings prepared, %d left out", kept, len(left_out))
+    for reason, count in Counter(left_out.values()).most_common(10):
+        log.info("  left out: %d, %s", count, reason)
+    for repair, count in repairs.most_common():
+        log.info("  repaired: %d, %s", count, repair)
+
+
+def data_fingerprint(folder: str | Path, recipe: SignalRecipe) -> str:
+    """A checksum of what the prepared arrays depend on: versions, recipe, and each file's name, size and time.
+
+    Raises ValueError where the folder has no recordings.
+    """
+    headers = find_recordings(folder)
+    if not headers:
+        raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
+    digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
+    for header in headers:
+        for path in sorted(header.parent.glob(header.stem + ".*")):
+            facts = path.stat()
+            digest.update(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    return digest.hexdigest()
+
+
+def _input_recipe(recipe: SignalRecipe) -> dict[str, Any]:
+    """What of the recipe shapes the stored signals: not the windows, which are cut later."""
+    return {name: value for name, value in asdict(recipe).items() if name not in ("window", "overlap")}
+
+
+def _stored_fingerprint(folder: Path) -> str | None:
+    try:
+        return str(json.loads((folder / "recordings.json").read_text(encoding="utf-8"))["fingerprint"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
+    """The validation fold of each recording, (n,), multi-label stratified within each source.
+
+    Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1) over patients. Raises ValueError
+    where there are fewer than two recordings a fold.
+    """
+    if len(dataset) < 2 * folds:
+        raise ValueError(
+            f"{folds} folds need at least {2 * folds} recordings with a scored diagnosis and {len(dataset)} can be used:"
+            " give more recordings or fewer folds"
+        )
+    random = np.random.default_rng(seed)
+    assigned = np.empty(len(dataset), np.int64)
+    sources, groups = np.array(dataset.sources), np.array(dataset.groups)
+    for source in np.unique(sources):
+        members = np.flatnonzero(sources == source)
+        _, units = np.unique(groups[members], return_inverse=True)  # (members,) patient of each recording
+        labels = np.zeros((units.max() + 1, dataset.labels.shape[1]), np.int64)
+        np.add.at(labels, units, dataset.labels[members])
+        assigned[members] = stratify(labels, np.bincount(units), folds, random)[units]
+    return assigned
+
+
+def stratify(
+    labels: NDArray[np.int64], sizes: NDArray[np.int64], folds: int, random: np.random.Generator
+) -> NDArray[np.int64]:
+    """A fold for each unit, (units,): the rarest label that is left is shared out first.
+
+    `labels` (units, classes) counts each class in each unit, `sizes` (units,) the recordings. A unit goes where its
+    label is missed most, then where recordings are missed most, then by lot.
+    """
+    wanted = np.tile(labels.sum(0) / folds, (folds, 1))  # (folds, classes) labels still to come
+    room = np.full(folds, sizes.sum() / folds)  # (folds,) recordings still to come
+    assigned = np.full(len(labels), -1)
+    while (free := np.flatnonzero(assigned < 0)).size:
+        counts = labels[free].sum(0)
+        rarest = int(np.where(counts > 0, counts, counts.max() + 1).argmin())
+        members = free[labels[free, rarest] > 0] if counts.any() else free
+        for unit in random.permutation(members):
+            best = np.lexsort((random.random(folds), -room, -wanted[:, rarest]))[0]
+            assigned[unit] = best
+            wanted[best] -= labels[unit]
+            room[best] -= sizes[unit]
+    return assigned

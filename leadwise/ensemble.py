@@ -1,0 +1,172 @@
+"""A model folder: save it, load it, predict with it. Knows no data folders and no training.
+
+`model.json` says everything that a person may want to know, `fold0.safetensors`, `fold1.safetensors`, ... are the plain
+fp32 states of the networks and nothing else. Nothing in a model folder is ever executed.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+from torch import Tensor
+
+from leadwise.classes import CODES
+from leadwise.files import sha256, whole_file, write_json
+from leadwise.network import SEResNet
+from leadwise.recipes import Recipe, recipe_from_dict
+from leadwise.signals import window_starts
+from leadwise.thresholds import decide, vote
+
+FORMAT = "leadwise model"
+VERSION = 1
+BATCH = 64  # windows that go through a network at once
+
+
+class ModelError(Exception):
+    """This folder is no model; says which file is wrong and why."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says of some recordings."""
+
+    labels: NDArray[np.bool_]  # (recordings, 24)
+    scores: NDArray[np.float64]  # (recordings, 24) mean probability of the networks
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Networks with their thresholds, and the answer for a recording that says nothing."""
+
+    recipe: Recipe
+    networks: tuple[SEResNet, ...]
+    thresholds: NDArray[np.float64]  # (networks, 24)
+    prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
+    device: torch.device
+    facts: dict[str, Any]  # model.json
+
+    @torch.inference_mode()
+    def probabilities(
+        self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
+        """Probabilities (networks, recordings, 24) of prepared signals, (12, samples) each, and demographics
+        (recordings, 5): the mean over the test windows of each recording."""
+        windows, owners = self._windows(signals)  # (windows, 12, window), (windows,)
+        people = torch.from_numpy(demographics)[owners]
+        totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
+        for rows in torch.arange(len(owners)).split(BATCH):
+            signal, person = windows[rows].to(self.device), people[rows].to(self.device)
+            for network, total in zip(self.networks, totals, strict=True):
+                total.index_add_(0, owners[rows], torch.sigmoid(network(signal, person)).double().cpu())
+        count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
+        return (totals / count).numpy()
+
+    def predict(self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]) -> Answer:
+        """Labels by vote, each network with its own thresholds, and mean probabilities as scores (design, section 3)."""
+        probabilities = self.probabilities(signals, demographics)
+        answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
+        return Answer(vote(np.stack(answers)), probabilities.mean(0))
+
+    def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
+        """The test windows of all signals, (windows, 12, window), zero-padded on the right, and whose each is."""
+        window, overlap = self.recipe.signal.window, self.recipe.signal.overlap
+        starts = [window_starts(signal.shape[1], window, overlap) for signal in signals]
+        owners = np.repeat(np.arange(len(signals)), [len(these) for these in starts])
+        windows = np.zeros((len(owners), 12, window), np.float32)
+        for row, owner, start in zip(windows, owners, np.concatenate(starts), strict=True):
+            piece = signals[owner][:, start : start + window]
+            row[:, : piece.shape[1]] = piece
+        return torch.from_numpy(windows), torch.from_numpy(owners)
+
+
+def fold_file(fold: int) -> str:
+    """The name of a fold's weights in a model folder."""
+    return f"fold{fold}.safetensors"
+
+
+def save_network(folder: Path, fold: int, state: dict[str, Tensor]) -> str:
+    """Writes one network's state; returns the file's SHA-256."""
+    path = folder / fold_file(fold)
+    with whole_file(path) as handle:
+        handle.write(save({name: value.contiguous() for name, value in state.items()}))
+    return sha256(path)
+
+
+def save_facts(
+    folder: Path, recipe: Recipe, prior: Answer, folds: Sequence[dict[str, Any]], training: dict[str, Any]
+) -> None:
+    """Writes model.json. Each of `folds` has at least `file`, `sha256` and `thresholds` (24)."""
+    facts = {
+        "format": FORMAT,
+        "version": VERSION,
+        "classes": list(CODES),
+        "recipe": recipe.as_dict(),
+        "prior": {"scores": prior.scores[0].tolist(), "labels": prior.labels[0].astype(int).tolist()},
+        "folds": list(folds),
+        "training": training,
+    }
+    write_json(folder / "model.json", facts)
+
+
+def read_facts(folder: str | Path) -> dict[str, Any]:
+    """model.json of a model folder. Raises ModelError where it is missing, damaged or of another format or version."""
+    path = Path(folder) / "model.json"
+    try:
+        facts = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
+    except ValueError:
+        raise ModelError(f"{path}: not JSON") from None
+    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+        raise ModelError(f"{path}: not a description of a Leadwise model")
+    if facts.get("version") != VERSION:
+        raise ModelError(f"{path}: format version {facts.get('version')}, this program reads version {VERSION}")
+    if facts.get("classes") != list(CODES):
+        raise ModelError(f"{path}: its classes are not the Challenge's 24, in their order")
+    return facts
+
+
+def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Model:
+    """A model folder, ready to predict on `device`. Raises ModelError naming the file that is wrong."""
+    folder, device = Path(folder), torch.device(device)
+    facts = read_facts(folder)
+    path = folder / "model.json"
+    try:
+        recipe = recipe_from_dict(facts["recipe"])
+        thresholds = np.array([fold["thresholds"] for fold in facts["folds"]], np.float64)
+        prior = Answer(
+            np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64)
+        )
+        files = [(fold["file"], fold["sha256"]) for fold in facts["folds"]]
+    except (KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path}: {type(error).__name__} {error}") from None
+    if not files or thresholds.shape != (len(files), len(CODES)) or prior.scores.shape != (1, len(CODES)):
+        raise ModelError(f"{path}: needs at least one fold, and {len(CODES)} thresholds and prior scores")
+    networks = tuple(_load_network(folder, name, checksum, recipe).to(device) for name, checksum in files)
+    return Model(recipe, networks, thresholds, prior, device, facts)
+
+
+def _load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SEResNet:
+    path = folder / name
+    if Path(name).name != name:
+        raise ModelError(f"{folder / 'model.json'}: {name!r} is not a file name in the folder")
+    try:
+        content = path.read_bytes()
+        if sha256(path) != checksum:
+            raise ModelError(f"{path}: damaged, its checksum is not the one in model.json")
+        network = SEResNet(recipe.network)
+        network.load_state_dict(load(content))
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
+    except (SafetensorError, RuntimeError) as error:
+        raise ModelError(f"{path}: {error}") from None
+    return network.eval()

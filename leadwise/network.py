@@ -1,0 +1,119 @@
+"""The SE-ResNet: tensors in, logits out. Knows no files, no labels, no thresholds.
+
+Leaf to whole: squeeze-and-excitation, dropout, residual block, network. Zhao et al. 2020, section 2.3; the demographic branch is
+the authors' released program's. With `NetworkRecipe()` as it is it has 8,837,060 parameters.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from leadwise.recipes import NetworkRecipe
+
+
+class SqueezeExcitation(nn.Module):
+    """Weighs each channel by what all channels are like on average (Hu et al. 2018), without biases."""
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        self.squeeze = nn.Linear(channels, channels // reduction, bias=False)
+        self.excite = nn.Linear(channels // reduction, channels, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, channels, time) -> the same shape, each channel times a gate in (0, 1)."""
+        gate = x.mean(dim=2)  # (batch, channels)
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(gate))))
+        return x * gate.unsqueeze(2)
+
+
+class Dropout(nn.Module):
+    """Sets each value to 0 with the given probability and scales the others up, as `torch.nn.Dropout` does.
+
+    PyTorch draws its mask on a CPU one value at a time, a ninth of a training step; here one 64-bit draw serves four
+    values with 15 bits each, so the probability is rounded to a 32,768th (0.2 becomes 0.20001).
+    """
+
+    STEPS = 1 << 15
+
+    def __init__(self, probability: float) -> None:
+        super().__init__()
+        self.probability = probability
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Any shape -> the same shape; unchanged in evaluation."""
+        if not self.training or self.probability == 0:
+            return x
+        if x.device.type != "cpu":
+            return nn.functional.dropout(x, self.probability)
+        dropped = round(self.probability * self.STEPS)
+        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_().view(torch.int16)[: x.numel()]
+        mask = ((draws & (self.STEPS - 1)) >= dropped).view(x.shape).to(x.dtype)
+        return x * mask.mul_(self.STEPS / (self.STEPS - dropped))
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions and a gate beside the identity, or beside a 1-wide convolution where the shape changes."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, recipe: NetworkRecipe) -> None:
+        super().__init__()
+        padding = recipe.kernel // 2
+        self.convolution1 = nn.Conv1d(inputs, outputs, recipe.kernel, stride, padding, bias=False)
+        self.norm1 = nn.BatchNorm1d(outputs)
+        self.dropout = Dropout(recipe.dropout)
+        self.convolution2 = nn.Conv1d(outputs, outputs, recipe.kernel, 1, padding, bias=False)
+        self.norm2 = nn.BatchNorm1d(outputs)
+        self.gate = SqueezeExcitation(outputs, recipe.reduction)
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or inputs != outputs:
+            self.shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(batch, inputs, time) -> (batch, outputs, ceil(time / stride))."""
+        y = torch.relu(self.norm1(self.convolution1(x)))  # (batch, outputs, time / stride)
+        y = self.norm2(self.convolution2(self.dropout(y)))
+        return torch.relu(self.gate(y) + self.shortcut(x))
+
+
+class SEResNet(nn.Module):
+    """Twelve leads and five demographic numbers in, 24 logits out."""
+
+    def __init__(self, recipe: NetworkRecipe) -> None:
+        super().__init__()
+        self.recipe = recipe
+        stem = recipe.stem_channels
+        self.stem = nn.Sequential(
+            nn.Conv1d(recipe.leads, stem, recipe.stem_kernel, 2, recipe.stem_kernel // 2, bias=False),
+            nn.BatchNorm1d(stem),
+            nn.ReLU(),
+            nn.MaxPool1d(3, 2, 1),
+        )
+        widths = (stem, *recipe.block_channels)
+        self.blocks = nn.Sequential(
+            *(
+                ResidualBlock(inputs, outputs, 1 if inputs == outputs else 2, recipe)
+                for inputs, outputs in zip(widths, widths[1:], strict=False)
+            )
+        )
+        self.demographics = nn.Linear(recipe.demographics, recipe.demographic_features)
+        self.classifier = nn.Linear(widths[-1] + recipe.demographic_features, recipe.classes)
+        self.initialise()
+
+    def initialise(self) -> None:
+        """Convolutions from He normal (fan-out); batch norms begin at 1 and 0, linear layers as PyTorch has them."""
+        for module in self.modules():
+            if isinstance(module, nn.Conv1d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, signal: Tensor, demographics: Tensor) -> Tensor:
+        """Logits (batch, classes) of signals (batch, 12, time) and demographics (batch, 5)."""
+        x = self.stem(signal)  # (batch, 64, time / 4)
+        x = self.blocks(x)  # (batch, 512, time / 32)
+        x = x.mean(dim=2)  # (batch, 512)
+        x = torch.cat([x, self.demographics(demographics)], dim=1)  # (batch, 522)
+        return self.classifier(x)  # (batch, 24)
+
+
+def parameter_count(network: nn.Module) -> int:
+    """The number of trained parameters (running statistics of batch norms not counted)."""
+    return sum(parameter.numel() for parameter in network.parameters())

@@ -1,0 +1,108 @@
+"""Every number of a method, frozen: a recipe is data, never code.
+
+A recipe says how signals are prepared (`SignalRecipe`), what the network looks like (`NetworkRecipe`), how it is trained
+(`TrainingRecipe`) and how probabilities become labels (`DecisionRecipe`). `RECIPES` names the complete ones; `paper` is
+Zhao et al. 2020 (doi 10.22489/CinC.2020.112), with the authors' released program deciding where the paper is silent.
+This file knows no arrays, files or tensors.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, Literal
+
+
+@dataclass(frozen=True)
+class SignalRecipe:
+    """How a recording becomes the network's input."""
+
+    sampling_frequency: int = 257  # Hz; the lowest of the Challenge's sources (INCART)
+    unit: Literal["counts", "mV"] = "counts"  # counts: ADC values as the file has them, no gain
+    resampling: Literal["linear", "polyphase"] = "linear"
+    window: int = 4096  # samples at sampling_frequency: 15.9 s
+    overlap: int = 256  # samples that neighbouring test windows share at least
+
+
+@dataclass(frozen=True)
+class NetworkRecipe:
+    """The shape of the SE-ResNet (paper, section 2.3 and figure 1)."""
+
+    leads: int = 12
+    stem_channels: int = 64
+    stem_kernel: int = 15
+    block_channels: tuple[int, ...] = (64, 64, 128, 128, 256, 256, 512, 512)  # a change of width comes with stride 2
+    kernel: int = 7
+    reduction: int = 16  # squeeze-and-excitation bottleneck: channels / reduction
+    dropout: float = 0.2
+    demographics: int = 5  # age / 100, age mask (always 0), female, male, sex known
+    demographic_features: int = 10
+    classes: int = 24
+
+
+@dataclass(frozen=True)
+class TrainingRecipe:
+    """How one fold's network is fitted."""
+
+    folds: int = 5
+    epochs: int = 50
+    batch_size: int = 64
+    optimiser: Literal["adam"] = "adam"
+    learning_rate: float = 0.003
+    betas: tuple[float, float] = (0.9, 0.999)
+    weight_decay: float = 1e-5  # L2 added to the gradient, as torch.optim.Adam does
+    decay_after: tuple[float, ...] = (0.4, 0.8)  # after these shares of the epochs (20 and 40 of 50) ...
+    decay_factor: float = 0.1  # ... the rate is multiplied by this
+    validation_cutoff: float = 0.2  # labels of the epoch's validation score: probability at least this
+    seed: int = 2020
+
+
+@dataclass(frozen=True)
+class DecisionRecipe:
+    """How probabilities become labels: the two-step search (paper, section 2.5)."""
+
+    common_steps: int = 10  # step 1: one threshold for all classes, over 0, 1/10, ..., 1
+    class_steps: int = 100  # step 2: each class in turn, over 0, 1/100, ..., 1
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A complete method: signal, network, training, decision."""
+
+    name: str
+    signal: SignalRecipe = SignalRecipe()
+    network: NetworkRecipe = NetworkRecipe()
+    training: TrainingRecipe = TrainingRecipe()
+    decision: DecisionRecipe = DecisionRecipe()
+
+    def as_dict(self) -> dict[str, Any]:
+        """The recipe as nested plain dictionaries, ready for JSON (tuples become lists there)."""
+        return dataclasses.asdict(self)
+
+
+PAPER = Recipe("paper")
+
+# A quarter of the channels, a smaller window: minutes on two cores, for the demo and the tests.
+QUICK = Recipe(
+    "quick",
+    signal=SignalRecipe(window=2570),
+    network=NetworkRecipe(stem_channels=16, block_channels=(16, 16, 32, 32, 64, 64, 128, 128), reduction=4),
+    training=TrainingRecipe(folds=2, epochs=10, batch_size=32),
+)
+
+RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, QUICK)}
+DEFAULT_RECIPE = PAPER.name
+
+
+def recipe_from_dict(values: dict[str, Any]) -> Recipe:
+    """The inverse of `Recipe.as_dict`, also after a way through JSON. Raises KeyError, TypeError or ValueError where
+    a number is missing, unknown or of another type."""
+    parts = {"signal": SignalRecipe, "network": NetworkRecipe, "training": TrainingRecipe, "decision": DecisionRecipe}
+    return Recipe(values["name"], **{name: _part_from_dict(part, values[name]) for name, part in parts.items()})
+
+
+def _part_from_dict(part: type[Any], values: dict[str, Any]) -> Any:
+    names = {field.name for field in dataclasses.fields(part)}
+    if names != set(values):
+        raise ValueError(f"{part.__name__}: {', '.join(sorted(names ^ set(values)))} missing or unknown")
+    return part(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})

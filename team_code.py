@@ -1,0 +1,202 @@
+"""Leadwise, top to bottom: training from a data folder, loading a model folder, scoring one recording after the other.
+
+These are the functions that the organisers' scripts of 2020 and 2021 call, directly or through
+train_12ECG_classifier.py and run_12ECG_classifier.py; our own commands call them too. The machinery is in leadwise/.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import shutil
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from leadwise.classes import CODES
+from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
+from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
+from leadwise.ensemble import load_model as load_model_folder
+from leadwise.files import as_json, read_json, write_json
+from leadwise.options import SCORING, TRAINING, Settings, from_environment
+from leadwise.progress import duration, log, log_to_stdout
+from leadwise.recipes import RECIPES, Recipe
+from leadwise.recording import Recording, RecordingError, recording_from_arrays
+from leadwise.signals import demographics, prepare
+from leadwise.thresholds import best_constant_answer, search_thresholds
+from leadwise.training import FoldResult, train_fold
+
+# ------------------------------------------------------------------------------------------------------------ training
+
+
+def training_code(data_directory: str, model_directory: str, settings: Settings | None = None) -> None:
+    """Trains a model on the recordings in `data_directory` and leaves it in the folder `model_directory`.
+
+    Without `settings` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
+    of the same recordings and recipe is left as it is.
+    """
+    start = time.monotonic()
+    log_to_stdout()
+    settings = settings or from_environment(TRAINING)
+    recipe, device = chosen_recipe(settings), choose_device(settings)
+    model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
+    run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal)}
+    if is_finished(model, run) and not settings.fresh:
+        log.info("%s is finished, from the same recordings and recipe: nothing to do", model)
+        return
+
+    begin_or_resume(checkpoint, run, settings.fresh)
+    dataset = prepare_dataset(data_directory, settings.work or checkpoint, recipe.signal, settings.jobs or os.cpu_count() or 1)
+    validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
+    folds = []
+    for fold in range(recipe.training.folds):
+        validation = validation_fold == fold
+        path, seed = checkpoint / fold_file(fold), recipe.training.seed + fold
+        result = train_fold(dataset, validation, recipe, device, path, seed, f"fold {fold}")
+        folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
+    training = run | training_facts(dataset, device, time.monotonic() - start)
+    save_facts(model, recipe, prior_answer(dataset), folds, training)
+    shutil.rmtree(checkpoint)
+    log.info("%s: %d networks in %s", model, len(folds), duration(time.monotonic() - start))
+
+
+def chosen_recipe(settings: Settings) -> Recipe:
+    """The named recipe with the numbers that the options replace, each replacement told."""
+    recipe = RECIPES[settings.recipe]
+    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "seed")}
+    for line in settings.overrides(f"recipe {recipe.name}", numbers):
+        log.info("%s", line)
+    given = {key: getattr(settings, key) for key in numbers if getattr(settings, key) is not None}
+    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
+
+
+def choose_device(settings: Settings) -> torch.device:
+    """Where the networks run, `auto` being the GPU where there is one; `threads` limits the CPU's."""
+    if settings.threads:
+        torch.set_num_threads(settings.threads)
+    if settings.device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device(settings.device)
+
+
+def is_finished(model: Path, run: dict[str, Any]) -> bool:
+    """Whether the folder holds a complete model of this run: of the same recordings and the same recipe."""
+    try:
+        facts = read_facts(model)
+    except ModelError:
+        return False
+    same = {key: facts["training"].get(key) for key in run} == as_json(run)
+    return same and all((model / fold["file"]).exists() for fold in facts["folds"])
+
+
+def begin_or_resume(checkpoint: Path, run: dict[str, Any], fresh: bool) -> None:
+    """Makes the folder of what is unfinished; what another run left there is removed, with the reason."""
+    checkpoint.mkdir(parents=True, exist_ok=True)
+    note = checkpoint / "run.json"
+    if note.exists():
+        stored = read_json(note)
+        changed = [key for key in run if stored.get(key) != as_json(run)[key]]
+        if fresh or changed:
+            log.info("starting anew: %s", "asked to" if fresh else f"the {' and the '.join(changed)} changed")
+            for path in checkpoint.glob("fold*"):
+                path.unlink()
+    write_json(note, run)
+
+
+def finish_fold(
+    model: Path, fold: int, result: FoldResult, labels: NDArray[np.bool_], recipe: Recipe
+) -> dict[str, Any]:
+    """Searches the fold's thresholds and writes its network; returns what model.json says of the fold."""
+    search = search_thresholds(labels, result.probabilities, recipe.decision)
+    log.info(
+        "fold %d: validation score %.3f at 0.5, %.3f with the common threshold %g, %.3f with one for each class",
+        fold, search.score_half, search.score_common, search.common, search.score_full,
+    )  # fmt: skip
+    scores = {"half": search.score_half, "common": search.score_common, "full": search.score_full}
+    return {
+        "file": fold_file(fold),
+        "sha256": save_network(model, fold, result.state),
+        "thresholds": search.thresholds.tolist(),
+        "common_threshold": search.common,
+        "validation_recordings": len(labels),
+        "validation_scores": scores,
+        "best_epoch": result.best_epoch + 1,
+        "epochs": result.history,
+    }
+
+
+def prior_answer(dataset: Dataset) -> Answer:
+    """What to say of a recording that says nothing: the class frequencies, and the best labels for all alike."""
+    return Answer(best_constant_answer(dataset.labels)[None], dataset.labels.mean(0, keepdims=True))
+
+
+def training_facts(dataset: Dataset, device: torch.device, seconds: float) -> dict[str, Any]:
+    """What model.json says of the training."""
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    return {
+        "recordings": len(dataset),
+        "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
+        "recordings_per_class": dict(zip(CODES, dataset.labels.sum(0).tolist(), strict=True)),
+        "left_out": dict(sorted(Counter(dataset.left_out.values()).items())),
+        "repairs": dataset.repairs,
+        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "seconds": round(seconds, 1),
+    }
+
+
+# ------------------------------------------------------------------------------------------------------------- scoring
+
+
+def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
+    """The model in a folder, ready for `run_model`. One model serves every lead set, so `leads` (2021) is not used."""
+    return load_model_folder(model_folder, choose_device(from_environment(SCORING)))
+
+
+def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[str], list[int], list[float]]:
+    """Scores one recording, from its header's text and its ADC counts (leads, samples); never raises for a recording.
+
+    Returns the 24 codes, their labels (0 or 1) and their probabilities, in the order of the Challenge's weights.
+    """
+    answer = score_arrays(model, header, recording)
+    return list(CODES), answer.labels[0].astype(int).tolist(), answer.scores[0].tolist()
+
+
+def load_12ECG_model(model_folder: str) -> Model:  # noqa: N802 (the organisers' name)
+    """The model in a folder, as the driver of 2020 asks for it."""
+    return load_model(model_folder)
+
+
+def run_12ECG_classifier(  # noqa: N802 (the organisers' name)
+    data: NDArray[Any], header_data: Sequence[str], model: Model
+) -> tuple[list[int], list[float], list[str]]:
+    """Scores one recording, from its ADC counts (leads, samples) and its header's lines; never raises for a recording.
+
+    Returns the 24 labels (0 or 1), their probabilities and their codes, in the order of the Challenge's weights.
+    """
+    answer = score_arrays(model, header_data, data)
+    return answer.labels[0].astype(int).tolist(), answer.scores[0].tolist(), list(CODES)
+
+
+def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Answer:
+    """The answer for what a driver passes in; the prior, with a warning, where the recording cannot be used."""
+    try:
+        return score_recordings(model, [recording_from_arrays(header, data)])
+    except RecordingError as error:
+        log.warning("answered with the training prior: %s", error)
+        return model.prior
+
+
+def score_recordings(model: Model, recordings: Sequence[Recording]) -> Answer:
+    """The answer for some recordings at once. Raises RecordingError where one of them cannot be used."""
+    signals = [prepare(recording, model.recipe.signal).values for recording in recordings]
+    people = np.stack([demographics(recording.header) for recording in recordings])
+    return model.predict(signals, people)
