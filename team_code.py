@@ -7,7 +7,6 @@ train_12ECG_classifier.py and run_12ECG_classifier.py; our own commands call the
 from __future__ import annotations
 
 import dataclasses
-import os
 import platform
 import shutil
 import time
@@ -25,7 +24,7 @@ from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_da
 from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, read_json, write_json
-from leadwise.options import SCORING, TRAINING, Settings, from_environment
+from leadwise.options import NetworkOptions, TrainingOptions, from_environment
 from leadwise.progress import duration, log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.recording import Recording, RecordingError, recording_from_arrays
@@ -36,24 +35,24 @@ from leadwise.training import FoldResult, train_fold
 # ------------------------------------------------------------------------------------------------------------ training
 
 
-def training_code(data_directory: str, model_directory: str, settings: Settings | None = None) -> None:
+def training_code(data_directory: str, model_directory: str, options: TrainingOptions | None = None) -> None:
     """Trains a model on the recordings in `data_directory` and leaves it in the folder `model_directory`.
 
-    Without `settings` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
+    Without `options` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
     of the same recordings and recipe is left as it is.
     """
     start = time.monotonic()
     log_to_stdout()
-    settings = settings or from_environment(TRAINING)
-    recipe, device = chosen_recipe(settings), choose_device(settings)
+    options = options or from_environment(TrainingOptions)
+    recipe, device = chosen_recipe(options), choose_device(options)
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal)}
-    if is_finished(model, run) and not settings.fresh:
+    if is_finished(model, run) and not options.fresh:
         log.info("%s is finished, from the same recordings and recipe: nothing to do", model)
         return
 
-    begin_or_resume(checkpoint, run, settings.fresh)
-    dataset = prepare_dataset(data_directory, settings.work or checkpoint, recipe.signal, settings.jobs or os.cpu_count() or 1)
+    begin_or_resume(checkpoint, run, options.fresh)
+    dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
     validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
     folds = []
     for fold in range(recipe.training.folds):
@@ -67,23 +66,22 @@ def training_code(data_directory: str, model_directory: str, settings: Settings 
     log.info("%s: %d networks in %s", model, len(folds), duration(time.monotonic() - start))
 
 
-def chosen_recipe(settings: Settings) -> Recipe:
+def chosen_recipe(options: TrainingOptions) -> Recipe:
     """The named recipe with the numbers that the options replace, each replacement told."""
-    recipe = RECIPES[settings.recipe]
+    recipe = RECIPES[options.recipe]
     numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "seed")}
-    for line in settings.overrides(f"recipe {recipe.name}", numbers):
+    for line in options.overrides(f"recipe {recipe.name}", numbers):
         log.info("%s", line)
-    given = {key: getattr(settings, key) for key in numbers if getattr(settings, key) is not None}
+    given = {key: getattr(options, key) for key in numbers if getattr(options, key) is not None}
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
 
 
-def choose_device(settings: Settings) -> torch.device:
+def choose_device(options: NetworkOptions) -> torch.device:
     """Where the networks run, `auto` being the GPU where there is one; `threads` limits the CPU's."""
-    if settings.threads:
-        torch.set_num_threads(settings.threads)
-    if settings.device == "auto":
+    torch.set_num_threads(options.threads)
+    if options.device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(settings.device)
+    return torch.device(options.device)
 
 
 def is_finished(model: Path, run: dict[str, Any]) -> bool:
@@ -158,7 +156,7 @@ def training_facts(dataset: Dataset, device: torch.device, seconds: float) -> di
 
 def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
     """The model in a folder, ready for `run_model`. One model serves every lead set, so `leads` (2021) is not used."""
-    return load_model_folder(model_folder, choose_device(from_environment(SCORING)))
+    return load_model_folder(model_folder, choose_device(from_environment(NetworkOptions)))
 
 
 def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[str], list[int], list[float]]:

@@ -4,7 +4,7 @@
 import sys
 from pathlib import Path
 
-from leadwise.options import TRAINING, Positional, parse
+from leadwise.options import Positional, TrainingOptions, parse
 
 POSITIONALS = (
     Positional("DATA", "folder with the training recordings (.hea and .mat, also in subfolders)"),
@@ -14,12 +14,12 @@ POSITIONALS = (
 
 def main() -> int:
     """Runs the command; returns its exit status."""
-    settings = parse("Trains a model on a folder of recordings.", POSITIONALS, TRAINING)
+    folders, options = parse(TrainingOptions, "Trains a model on a folder of recordings.", POSITIONALS)
     from team_code import training_code  # torch takes seconds to import: not for --help and for bad arguments
 
     try:
-        Path(settings.model).mkdir(parents=True, exist_ok=True)
-        training_code(settings.data, settings.model, settings)
+        Path(folders.model).mkdir(parents=True, exist_ok=True)
+        training_code(folders.data, folders.model, options)
     except (ValueError, OSError) as error:
         print(f"train_model.py: {error}", file=sys.stderr)
         return 1

@@ -43,9 +43,13 @@ DERIVED_LEADS: Mapping[str, tuple[float, float]] = MappingProxyType(
 ZERO_CROSSINGS = 16  # of the resampling filter's sinc, to each side
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
 KAISER_BETA = 5.65  # 60 dB
-FRAME_ELEMENTS = 1 << 20  # largest matrix of filter weights that is kept for a pair of frequencies
+FRAME_ELEMENTS = 1 << 20  # largest matrix of filter weights that is kept for a pair of frequencies: 4 MB
 PHASES = 2048  # of the filter, where a pair of frequencies has too many of its own
-EINSUM_SAMPLES = 4096  # output samples at once on that path
+GATHERED_ELEMENTS = 1 << 18  # source samples a lead that are gathered at once on that path
+
+# No ECG is sampled more slowly or faster; what a damaged header says may otherwise ask for any amount of memory.
+LOWEST_FREQUENCY, HIGHEST_FREQUENCY = 20.0, 10_000.0  # Hz
+SMALLEST_GAIN = 1e-6  # counts per mV, to either side of zero; below it float32 could overflow
 
 Float32 = NDArray[np.float32]
 _INDEX = {name.lower(): index for index, name in enumerate(STANDARD_LEADS)}
@@ -64,14 +68,17 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     """The network's input of a recording: standard leads in the recipe's unit, at its sampling frequency.
 
     Values (12, floor(samples * target / sampling frequency)); repairs are those of reading and of this file together.
-    Raises RecordingError where no lead can be used or fewer than two samples, before or after, are there.
+    Raises RecordingError where no lead can be used, where fewer than two samples are there or none would be left, and
+    where the sampling frequency is none of an ECG.
     """
-    samples = recording.counts.shape[1]
-    if samples < 2 or resampled_length(samples, recording.sampling_frequency, recipe.sampling_frequency) < 1:
+    frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
+    if not LOWEST_FREQUENCY <= frequency <= HIGHEST_FREQUENCY:
+        raise RecordingError(recording.name, f"a sampling frequency of {frequency:g} Hz is none of an ECG")
+    if samples < 2 or resampled_length(samples, frequency, recipe.sampling_frequency) < 1:
         raise RecordingError(recording.name, f"too short: {samples} samples")
     signal = standard_leads(recording, recipe.unit)
     resample = {"linear": resample_linear, "polyphase": resample_polyphase}[recipe.resampling]
-    values = resample(signal.values, recording.sampling_frequency, recipe.sampling_frequency)
+    values = resample(signal.values, frequency, recipe.sampling_frequency)
     return Signal(values, float(recipe.sampling_frequency), signal.repairs)
 
 
@@ -93,18 +100,23 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
 
 
 def _converted(recording: Recording, unit: str) -> NDArray[Any]:
-    """Counts or mV (leads, samples): float32 where that is exact for the counts (int16), float64 otherwise."""
-    precision = np.float32 if recording.counts.dtype == np.int16 else np.float64
-    values = recording.counts.astype(precision)
+    """Counts or mV (leads, samples): float32 where that is enough (int16, sane gains), float64 otherwise."""
+    counts, gain = recording.counts, recording.adc_gain
+    narrow = counts.dtype == np.int16 and (unit == "counts" or bool(np.all(np.abs(gain) >= SMALLEST_GAIN)))
+    precision = np.float32 if narrow else np.float64
+    values: NDArray[Any] = counts.astype(
+        precision, order="C"
+    )  # files are stored sample by sample, filters go along a lead
     if unit == "mV":
-        values -= recording.baseline[:, None].astype(precision)
-        values /= recording.adc_gain[:, None].astype(precision)
+        baseline, gain = recording.baseline[:, None].astype(precision), gain[:, None].astype(precision)
+        with np.errstate(all="ignore"):  # a gain of nothing gives values that are no numbers: a named repair later
+            np.divide(np.subtract(values, baseline, out=values), gain, out=values)
     return values
 
 
 def _without_gaps(values: NDArray[np.float64], names: tuple[str, ...], repairs: list[Repair]) -> NDArray[np.float64]:
     """The same leads with linear interpolation where a sample is NaN or infinite; zeros where a lead has no number."""
-    finite = np.isfinite(values)
+    finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
     for lead in np.flatnonzero(~finite.all(axis=1)):
         good = np.flatnonzero(finite[lead])
         bad = np.flatnonzero(~finite[lead])
@@ -133,7 +145,7 @@ def _in_standard_order(values: NDArray[Any], recording: Recording, repairs: list
 
 
 def _standard_rows(recording: Recording, repairs: list[Repair]) -> dict[int, int]:
-    """Standard lead index -> row of the file, by name in any spelling; by position where twelve names are all unknown."""
+    """Standard lead index -> row of the file, by name in any spelling; by position where all twelve are unknown."""
     rows: dict[int, int] = {}
     unknown: list[str] = []
     for row, name in enumerate(recording.lead_names):
@@ -163,7 +175,7 @@ def resampled_length(samples: int, sampling_frequency: float, target: float) -> 
 
 @lru_cache(maxsize=64)
 def _ratio(sampling_frequency: float, target: float) -> Fraction:
-    """target / sampling_frequency of the decimal numbers as they are written (257.3 is 2573/10, not its binary twin)."""
+    """Target over source frequency, of the decimals as they are written (257.3 is 2573/10, not its binary twin)."""
     return Fraction(repr(float(target))) / Fraction(repr(float(sampling_frequency)))
 
 
@@ -202,38 +214,38 @@ def resample_polyphase(values: NDArray[Any], sampling_frequency: float, target: 
 
     Output sample k lies at time k / target. A Kaiser-windowed sinc (60 dB; Oppenheim and Schafer, section 7.6) passes
     what lies below 0.41 of the lower frequency and stops what lies above 0.53; each phase sums to one, and the signal
-    is mirrored at its ends, so that an offset neither rings nor ripples. Any pair of frequencies is possible; pairs with
-    a small ratio are one matrix product. Equal frequencies leave the values as they are.
+    is mirrored at its ends, so that an offset neither rings nor ripples. Any pair of frequencies is possible; one
+    with a small ratio is one matrix product. Equal frequencies leave the values as they are.
     """
-    signal = np.atleast_2d(np.asarray(values, np.float32))
     if sampling_frequency == target:
         return np.asarray(values, np.float32)
+    signal = np.atleast_2d(np.asarray(values, np.float32))
     ratio = _ratio(sampling_frequency, target)
     half = _half_width(ratio)
-    frames_fit = ratio.numerator * (ratio.denominator + 2 * half) <= FRAME_ELEMENTS
-    result = _by_frames(signal, ratio, half) if frames_fit else _by_phases(signal, ratio, half)
-    return result.reshape(*np.shape(values)[:-1], -1)
+    if signal.shape[1] * ratio < 1:
+        result = np.zeros((len(signal), 0), np.float32)
+    elif ratio.numerator * (ratio.denominator + 2 * half) <= FRAME_ELEMENTS:
+        result = _by_frames(signal, ratio, half)
+    else:
+        result = _by_phases(signal, ratio, half)
+    return result.reshape(*np.shape(values)[:-1], result.shape[1])
 
 
 def _half_width(ratio: Fraction) -> int:
     """Source samples that the filter reaches to each side."""
-    return math.ceil(ZERO_CROSSINGS / min(ratio, 1))
+    return math.ceil(ZERO_CROSSINGS / min(float(ratio), 1.0))
 
 
 def _mirrored(signal: Float32, half: int, length: int) -> Float32:
-    """The signal between `half - 1` mirrored samples and `half` more, (leads, length) with zeros after them."""
+    """The signal with `half - 1` mirrored samples before and `half` after it, then zeros: (leads, length)."""
     leads, samples = signal.shape
+    period = max(2 * (samples - 1), 1)
+    outside = np.concatenate([np.arange(1 - half, 0), np.arange(samples, samples + half)])
+    inside = np.abs(outside) % period
+    inside = np.minimum(inside, period - inside) if samples > 1 else inside  # as often as a short signal needs
     padded = np.zeros((leads, length), np.float32)
-    end = half - 1 + samples
-    if samples > half:
-        padded[:, half - 1 : end] = signal
-        padded[:, : half - 1] = signal[:, half - 1 : 0 : -1]
-        padded[:, end : end + half] = signal[:, samples - 2 : samples - 2 - half : -1] if samples > half + 1 else (
-            signal[:, -2::-1]
-        )
-        return padded
-    mode = "reflect" if samples > 1 else "edge"
-    padded[:, : end + half] = np.pad(signal, ((0, 0), (half - 1, half)), mode)  # type: ignore[call-overload]
+    padded[:, half - 1 : half - 1 + samples] = signal
+    padded[:, outside + half - 1] = signal[:, inside]
     return padded
 
 
@@ -270,12 +282,12 @@ def _by_phases(signal: Float32, ratio: Fraction, half: int) -> Float32:
     table = _phase_table(ratio, half)  # (PHASES + 1, 2 half)
     windows = np.lib.stride_tricks.sliding_window_view(_mirrored(signal, half, samples + 2 * half), 2 * half, axis=1)
     result = np.empty((leads, length), np.float32)
-    for start in range(0, length, EINSUM_SAMPLES):
-        position = np.arange(start, min(start + EINSUM_SAMPLES, length)) * float(down / up)
+    at_once = max(GATHERED_ELEMENTS // (2 * half), 1)
+    for start in range(0, length, at_once):
+        position = np.arange(start, min(start + at_once, length)) * (down / up)
         left = position.astype(np.intp)
         phase = np.rint((position - left) * PHASES).astype(np.intp)
-        part = np.einsum("lkt,kt->lk", windows[:, left], table[phase])
-        result[:, start : start + EINSUM_SAMPLES] = part
+        np.einsum("lkt,kt->lk", windows[:, left], table[phase], out=result[:, start : start + at_once])
     return result
 
 
@@ -288,9 +300,9 @@ def _phase_table(ratio: Fraction, half: int) -> Float32:
 def _taps(fractions: NDArray[np.float64], half: int, ratio: Fraction) -> NDArray[np.float64]:
     """(fractions, 2 half) weights of source samples 1 - half .. half about positions 0 + fraction, each row's sum 1."""
     distance = np.arange(1 - half, half + 1) - fractions[:, None]
-    cutoff = 2 * CUTOFF * float(min(ratio, 1))
+    cutoff = 2 * CUTOFF * min(float(ratio), 1.0)
     window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None)))
-    taps = np.sinc(cutoff * distance) * window
+    taps: NDArray[np.float64] = np.sinc(cutoff * distance) * window
     return taps / taps.sum(axis=1, keepdims=True)
 
 

@@ -1,4 +1,4 @@
-"""Naive twins: the definitions of the evaluator and of the threshold search as plain loops, to test and to time against.
+"""Naive twins: the evaluator and the threshold search by their definitions, as plain loops, to test and time against.
 
 Lists of lists go in, (recordings, 24); nothing is shared with the fast code but the table of rewards.
 """
