@@ -21,14 +21,14 @@ from numpy.typing import NDArray
 
 from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
+from leadwise.devices import Processor, choose_processor
 from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, read_json, write_json
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
 from leadwise.progress import duration, log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
-from leadwise.recording import Recording, RecordingError, recording_from_arrays
-from leadwise.signals import demographics, prepare
+from leadwise.scoring import score_arrays
 from leadwise.thresholds import best_constant_answer, search_thresholds
 from leadwise.training import FoldResult, train_fold
 
@@ -44,7 +44,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     start = time.monotonic()
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
-    recipe, device = chosen_recipe(options), choose_device(options)
+    recipe, processor = chosen_recipe(options), choose_processor(options)
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal)}
     if is_finished(model, run) and not options.fresh:
@@ -58,9 +58,9 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     for fold in range(recipe.training.folds):
         validation = validation_fold == fold
         path, seed = checkpoint / fold_file(fold), recipe.training.seed + fold
-        result = train_fold(dataset, validation, recipe, device, path, seed, f"fold {fold}")
+        result = train_fold(dataset, validation, recipe, processor, path, seed, f"fold {fold}")
         folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
-    training = run | training_facts(dataset, device, time.monotonic() - start)
+    training = run | training_facts(dataset, processor, time.monotonic() - start)
     save_facts(model, recipe, prior_answer(dataset), folds, training)
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks in %s", model, len(folds), duration(time.monotonic() - start))
@@ -74,14 +74,6 @@ def chosen_recipe(options: TrainingOptions) -> Recipe:
         log.info("%s", line)
     given = {key: getattr(options, key) for key in numbers if getattr(options, key) is not None}
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
-
-
-def choose_device(options: NetworkOptions) -> torch.device:
-    """Where the networks run, `auto` being the GPU where there is one; `threads` limits the CPU's."""
-    torch.set_num_threads(options.threads)
-    if options.device == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    return torch.device(options.device)
 
 
 def is_finished(model: Path, run: dict[str, Any]) -> bool:
@@ -135,9 +127,8 @@ def prior_answer(dataset: Dataset) -> Answer:
     return Answer(best_constant_answer(dataset.labels)[None], dataset.labels.mean(0, keepdims=True))
 
 
-def training_facts(dataset: Dataset, device: torch.device, seconds: float) -> dict[str, Any]:
+def training_facts(dataset: Dataset, processor: Processor, seconds: float) -> dict[str, Any]:
     """What model.json says of the training."""
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     return {
         "recordings": len(dataset),
         "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
@@ -145,7 +136,8 @@ def training_facts(dataset: Dataset, device: torch.device, seconds: float) -> di
         "left_out": dict(sorted(Counter(dataset.left_out.values()).items())),
         "repairs": dataset.repairs,
         "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "device": name,
+        "device": processor.name,
+        "precision": processor.precision,
         "threads": torch.get_num_threads(),
         "seconds": round(seconds, 1),
     }
@@ -156,7 +148,7 @@ def training_facts(dataset: Dataset, device: torch.device, seconds: float) -> di
 
 def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
     """The model in a folder, ready for `run_model`. One model serves every lead set, so `leads` (2021) is not used."""
-    return load_model_folder(model_folder, choose_device(from_environment(NetworkOptions)))
+    return load_model_folder(model_folder, choose_processor(from_environment(NetworkOptions)))
 
 
 def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[str], list[int], list[float]]:
@@ -165,15 +157,15 @@ def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[
     Returns the 24 codes, their labels (0 or 1) and their probabilities, in the order of the Challenge's weights.
     """
     answer = score_arrays(model, header, recording)
-    return list(CODES), answer.labels[0].astype(int).tolist(), answer.scores[0].tolist()
+    return list(CODES), answer.labels.astype(int).tolist(), answer.scores.tolist()
 
 
-def load_12ECG_model(model_folder: str) -> Model:  # noqa: N802 (the organisers' name)
+def load_12ECG_model(model_folder: str) -> Model:
     """The model in a folder, as the driver of 2020 asks for it."""
     return load_model(model_folder)
 
 
-def run_12ECG_classifier(  # noqa: N802 (the organisers' name)
+def run_12ECG_classifier(
     data: NDArray[Any], header_data: Sequence[str], model: Model
 ) -> tuple[list[int], list[float], list[str]]:
     """Scores one recording, from its ADC counts (leads, samples) and its header's lines; never raises for a recording.
@@ -181,20 +173,4 @@ def run_12ECG_classifier(  # noqa: N802 (the organisers' name)
     Returns the 24 labels (0 or 1), their probabilities and their codes, in the order of the Challenge's weights.
     """
     answer = score_arrays(model, header_data, data)
-    return answer.labels[0].astype(int).tolist(), answer.scores[0].tolist(), list(CODES)
-
-
-def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Answer:
-    """The answer for what a driver passes in; the prior, with a warning, where the recording cannot be used."""
-    try:
-        return score_recordings(model, [recording_from_arrays(header, data)])
-    except RecordingError as error:
-        log.warning("answered with the training prior: %s", error)
-        return model.prior
-
-
-def score_recordings(model: Model, recordings: Sequence[Recording]) -> Answer:
-    """The answer for some recordings at once. Raises RecordingError where one of them cannot be used."""
-    signals = [prepare(recording, model.recipe.signal).values for recording in recordings]
-    people = np.stack([demographics(recording.header) for recording in recordings])
-    return model.predict(signals, people)
+    return answer.labels.astype(int).tolist(), answer.scores.tolist(), list(CODES)

@@ -70,7 +70,7 @@ def search_by_calling_the_metric(labels, probabilities):
 
 
 def draw(recordings):
-    """Labels and probabilities (recordings, 24) with rare and frequent classes, told apart about as well as in practice."""
+    """Labels and probabilities (recordings, 24) with rare and frequent classes, told apart fairly well."""
     rng = np.random.default_rng(2020)
     labels = rng.random((recordings, 24)) < np.geomspace(0.007, 0.5, 24)
     logits = rng.normal(size=labels.shape) + 2.5 * labels + np.linspace(-5, 0, 24)

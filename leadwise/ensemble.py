@@ -20,6 +20,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from leadwise.classes import CODES
+from leadwise.devices import CPU, Processor
 from leadwise.files import sha256, whole_file, write_json
 from leadwise.network import SEResNet
 from leadwise.recipes import Recipe, recipe_from_dict
@@ -51,7 +52,7 @@ class Model:
     networks: tuple[SEResNet, ...]
     thresholds: NDArray[np.float64]  # (networks, 24)
     prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
-    device: torch.device
+    processor: Processor
     facts: dict[str, Any]  # model.json
 
     @torch.inference_mode()
@@ -63,10 +64,13 @@ class Model:
         windows, owners = self._windows(signals)  # (windows, 12, window), (windows,)
         people = torch.from_numpy(demographics)[owners]
         totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
-        for rows in torch.arange(len(owners)).split(BATCH):
-            signal, person = windows[rows].to(self.device), people[rows].to(self.device)
+        for first in range(0, len(owners), BATCH):
+            rows = slice(first, first + BATCH)
+            signal, person = windows[rows].to(self.processor.device), people[rows].to(self.processor.device)
             for network, total in zip(self.networks, totals, strict=True):
-                total.index_add_(0, owners[rows], torch.sigmoid(network(signal, person)).double().cpu())
+                with self.processor.autocast():
+                    logits = network(signal, person)
+                total.index_add_(0, owners[rows], torch.sigmoid(logits.float()).double().cpu())
         count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
         return (totals / count).numpy()
 
@@ -82,7 +86,7 @@ class Model:
         starts = [window_starts(signal.shape[1], window, overlap) for signal in signals]
         owners = np.repeat(np.arange(len(signals)), [len(these) for these in starts])
         windows = np.zeros((len(owners), 12, window), np.float32)
-        for row, owner, start in zip(windows, owners, np.concatenate(starts), strict=True):
+        for row, owner, start in zip(windows, owners.tolist(), np.concatenate(starts).tolist(), strict=True):
             piece = signals[owner][:, start : start + window]
             row[:, : piece.shape[1]] = piece
         return torch.from_numpy(windows), torch.from_numpy(owners)
@@ -135,24 +139,22 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
     return facts
 
 
-def load_model(folder: str | Path, device: torch.device | str = "cpu") -> Model:
-    """A model folder, ready to predict on `device`. Raises ModelError naming the file that is wrong."""
-    folder, device = Path(folder), torch.device(device)
+def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
+    """A model folder, ready to predict on a CPU or GPU. Raises ModelError naming the file that is wrong."""
+    folder = Path(folder)
     facts = read_facts(folder)
     path = folder / "model.json"
     try:
         recipe = recipe_from_dict(facts["recipe"])
         thresholds = np.array([fold["thresholds"] for fold in facts["folds"]], np.float64)
-        prior = Answer(
-            np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64)
-        )
+        prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
         files = [(fold["file"], fold["sha256"]) for fold in facts["folds"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
     if not files or thresholds.shape != (len(files), len(CODES)) or prior.scores.shape != (1, len(CODES)):
         raise ModelError(f"{path}: needs at least one fold, and {len(CODES)} thresholds and prior scores")
-    networks = tuple(_load_network(folder, name, checksum, recipe).to(device) for name, checksum in files)
-    return Model(recipe, networks, thresholds, prior, device, facts)
+    networks = tuple(_load_network(folder, name, checksum, recipe).to(processor.device) for name, checksum in files)
+    return Model(recipe, networks, thresholds, prior, processor, facts)
 
 
 def _load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SEResNet:

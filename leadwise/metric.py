@@ -50,13 +50,16 @@ def evaluate(labels: ArrayLike, answers: ArrayLike, scores: ArrayLike) -> Scores
     if len(labels) == 0:
         raise ValueError("no recordings to evaluate")
     auroc, auprc = areas_under_curves(labels, scores)
-    f_measure = _f_measure(*_confusion(labels, answers, np.ones(len(labels))))
-    # A recording with many labels must not weigh more than one with a single label.
-    f_beta, g_beta = _beta_measures(*_confusion(labels, answers, 1 / np.maximum(labels.sum(axis=1), 1)))
+    # F-beta and G-beta: a recording with many labels must not weigh more than one with a single label.
+    weights = np.stack([np.ones(len(labels)), 1 / np.maximum(count_classes(labels), 1)])
+    tp, fp, fn = _confusion(labels, answers, weights)
+    f_measure = _ratio(2 * tp[0], 2 * tp[0] + fp[0] + fn[0])
+    f_beta = _ratio((1 + BETA**2) * tp[1], (1 + BETA**2) * tp[1] + fp[1] + BETA**2 * fn[1])
+    g_beta = _ratio(tp[1], tp[1] + fp[1] + BETA * fn[1])
     return Scores(
         auroc=_macro(auroc),
         auprc=_macro(auprc),
-        accuracy=float(np.mean((labels == answers).all(axis=1))),
+        accuracy=float(np.mean(count_classes(labels != answers) == 0)),
         f_measure=_macro(f_measure),
         f_beta=_macro(f_beta),
         g_beta=_macro(g_beta),
@@ -80,21 +83,25 @@ def challenge_metric(labels: ArrayLike, answers: ArrayLike, rewards: Floats = RE
     labels, answers = _classes_of(labels), _classes_of(answers)
     if labels.shape != answers.shape:
         raise ValueError(f"labels {labels.shape} and answers {answers.shape} differ in shape")
-    return normalise_reward(reward_sum(labels, answers, rewards), *reward_bounds(labels, rewards))
+    earned = earned_rewards(labels, rewards)
+    return normalise_reward(reward_sum(labels, answers, earned), *reward_bounds(labels, earned))
 
 
-def reward_sum(labels: Booleans, answers: Booleans, rewards: Floats = REWARDS) -> float:
-    """The sum of rewards before normalisation: each recording spreads 1 over the union of its labels and answers."""
-    union = np.maximum((labels | answers).sum(axis=1, keepdims=True), 1)
-    confusion = (labels / union).T @ answers.astype(np.float64)  # (24, 24), labels x answers
-    return float(np.nansum(rewards * confusion))
+def earned_rewards(labels: Booleans, rewards: Floats = REWARDS) -> Floats:
+    """What answering each class would earn in each recording, (recordings, 24), before it is shared."""
+    return np.asarray(labels @ np.where(np.isnan(rewards), 0, rewards))
 
 
-def reward_bounds(labels: Booleans, rewards: Floats = REWARDS) -> tuple[float, float]:
+def reward_sum(labels: Booleans, answers: Booleans, earned: Floats) -> float:
+    """The metric before normalisation: what answers earn, each recording's over the number of its labels or answers."""
+    reward = np.einsum("rk,rk->r", earned, answers)
+    return float(np.sum(reward / np.maximum(count_classes(labels | answers), 1)))
+
+
+def reward_bounds(labels: Booleans, earned: Floats) -> tuple[float, float]:
     """What sinus rhythm alone earns for every recording, and what the labels themselves earn: the metric's 0 and 1."""
-    inactive = np.zeros_like(labels)
-    inactive[:, SINUS_RHYTHM] = True
-    return reward_sum(labels, inactive, rewards), reward_sum(labels, labels, rewards)
+    alone = earned[:, SINUS_RHYTHM] / (count_classes(labels) + ~labels[:, SINUS_RHYTHM])
+    return float(np.sum(alone)), reward_sum(labels, labels, earned)
 
 
 def normalise_reward(reward: float, inactive: float, correct: float) -> float:
@@ -111,29 +118,33 @@ def areas_under_curves(labels: Booleans, scores: Floats) -> tuple[Floats, Floats
 
     NaN where the class has no positive; AUROC also where it has no negative.
     """
-    scores = np.where(np.isnan(scores), 0.0, scores)
-    areas = [_areas(labels[:, k], scores[:, k]) for k in range(labels.shape[1])]
-    return np.array([area[0] for area in areas]), np.array([area[1] for area in areas])
+    # Class by class in memory: picking and sorting columns in place takes three times as long.
+    labels, scores = np.ascontiguousarray(labels.T), np.array(scores.T, order="C")  # (classes, recordings)
+    scores[np.isnan(scores)] = 0
+    positives = [np.sort(row[y]) for y, row in zip(labels, scores, strict=True)]
+    scores.sort(axis=1)
+    areas = [_areas(found, row) for found, row in zip(positives, scores, strict=True)]
+    return np.array([auroc for auroc, _ in areas]), np.array([auprc for _, auprc in areas])
 
 
-def _areas(labels: Booleans, scores: Floats) -> tuple[float, float]:
-    """AUROC (trapezoids) and AUPRC (steps to the right end) of one class, (recordings,) each."""
-    positives = int(labels.sum())
-    negatives = len(labels) - positives
-    if positives == 0:
+def _areas(positives: Floats, scores: Floats) -> tuple[float, float]:
+    """AUROC (trapezoids) and AUPRC (steps, to their right end) from sorted scores: those of positives, and all.
+
+    Both are sums over the steps of recall. Recall rises at the scores of positives alone: no other is looked at.
+    """
+    negatives = len(scores) - len(positives)
+    if len(positives) == 0:
         return float("nan"), float("nan")
-    order = np.argsort(-scores)
-    descending = scores[order]
-    ends = np.append(np.flatnonzero(descending[1:] != descending[:-1]), len(scores) - 1)  # last of each distinct score
-    above = np.cumsum(labels[order])[ends]  # true positives when the threshold is that score
-    gained = np.diff(above, prepend=0)
-    auprc = float(np.sum(gained * (above / (ends + 1)))) / positives
+    starts = np.flatnonzero(np.append(True, positives[1:] != positives[:-1]))  # the first of equal scores
+    values, steps = positives[starts], np.diff(starts, append=len(positives))
+    below = np.searchsorted(scores, values, side="left")  # answered 0 when this score is the threshold
+    auprc = float(np.sum(steps * ((len(positives) - starts) / (len(scores) - below)))) / len(positives)
     if negatives == 0:
         return float("nan"), auprc
-    # Counts stay whole numbers until the one division, so the trapezoids add up without rounding.
-    rejected = negatives - (ends + 1 - above)  # true negatives
-    auroc = int(np.sum(gained * (rejected + np.append(negatives, rejected[:-1])))) / (2 * positives * negatives)
-    return auroc, auprc
+    rejected = below - starts  # true negatives, and those one threshold higher:
+    rejected_above = np.searchsorted(scores, values, side="right") - (starts + steps)
+    # Whole numbers until the one division, so that the trapezoids add up without rounding.
+    return int(np.sum(steps * (rejected + rejected_above))) / (2 * len(positives) * negatives), auprc
 
 
 # Counts -----------------------------------------------------------------------------------------------------
@@ -147,19 +158,15 @@ def _classes_of(values: ArrayLike) -> Booleans:
     return array
 
 
+def count_classes(values: Booleans) -> NDArray[np.int64]:
+    """The number of classes that are on in each recording, (recordings,)."""
+    # 24 at most fit in a byte, which makes this several times as fast as `sum`.
+    return np.asarray(np.einsum("rk->r", values.view(np.uint8)), dtype=np.int64)
+
+
 def _confusion(labels: Booleans, answers: Booleans, weights: Floats) -> tuple[Floats, Floats, Floats]:
-    """True positives, false positives and false negatives of each class, (24,) each, recordings weighted."""
+    """True and false positives and false negatives, (weightings, 24), for weights (weightings, recordings)."""
     return weights @ (labels & answers), weights @ (~labels & answers), weights @ (labels & ~answers)
-
-
-def _f_measure(tp: Floats, fp: Floats, fn: Floats) -> Floats:
-    return _ratio(2 * tp, 2 * tp + fp + fn)
-
-
-def _beta_measures(tp: Floats, fp: Floats, fn: Floats) -> tuple[Floats, Floats]:
-    """F-beta and G-beta of each class."""
-    f_beta = _ratio((1 + BETA**2) * tp, (1 + BETA**2) * tp + fp + BETA**2 * fn)
-    return f_beta, _ratio(tp, tp + fp + BETA * fn)
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

@@ -111,7 +111,8 @@ class SEResNet(nn.Module):
         x = self.blocks(x)  # (batch, 512, time / 32)
         x = x.mean(dim=2)  # (batch, 512)
         x = torch.cat([x, self.demographics(demographics)], dim=1)  # (batch, 522)
-        return self.classifier(x)  # (batch, 24)
+        logits: Tensor = self.classifier(x)  # (batch, 24)
+        return logits
 
 
 def parameter_count(network: nn.Module) -> int:

@@ -21,7 +21,7 @@ from leadwise.recipes import DEFAULT_RECIPE, RECIPES
 
 PREFIX = "LEADWISE_"
 
-# ------------------------------------------------------------------------------------------------------ kinds of values
+# ---------------------------------------------------------------------------------------------------- kinds of values
 
 
 @dataclass(frozen=True)
@@ -56,31 +56,37 @@ def choice(*names: str) -> Kind:
     return Kind("{" + ",".join(names) + "}", parse)
 
 
-def _switch(text: str) -> bool:
+def folder() -> Kind:
+    """A folder, by its path; whether it exists is the command's affair."""
+
+    def parse(text: str) -> Path:
+        if not text:
+            raise ValueError("the name of a folder")
+        return Path(text)
+
+    return Kind("FOLDER", parse)
+
+
+def switch() -> Kind:
+    """On or off: flags without a value, and a variable that says yes or no."""
     states = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
-    if text.lower() not in states:
-        raise ValueError("1 or 0 (yes or no, true or false, on or off)")
-    return states[text.lower()]
 
+    def parse(text: str) -> bool:
+        if text.lower() not in states:
+            raise ValueError("1 or 0 (yes or no, true or false, on or off)")
+        return states[text.lower()]
 
-def _folder(text: str) -> Path:
-    if not text:
-        raise ValueError("the name of a folder")
-    return Path(text)
-
-
-FOLDER = Kind("FOLDER", _folder)
-SWITCH = Kind("", _switch, switch=True)
+    return Kind("", parse, switch=True)
 
 
 def cores() -> int:
     """The CPU cores that this process may use, by affinity and container limits."""
-    import joblib  # here, since --help and the evaluator need none
+    import joblib  # here, since neither --help nor the evaluator needs it
 
     return int(joblib.cpu_count())
 
 
-# ------------------------------------------------------------------------------------------------------------ the table
+# ---------------------------------------------------------------------------------------------------------- the table
 
 
 @dataclass(frozen=True)
@@ -168,7 +174,7 @@ class NetworkOptions(Options):
 
     device: str = option(choice("auto", "cpu", "cuda"), "where the networks run; auto: CUDA where there is one", "auto")
     precision: str = option(
-        choice("auto", "fp32", "bf16", "fp16"), "the networks' arithmetic; auto: what the device has", "auto"
+        choice("auto", "fp32", "bf16", "fp16"), "the networks' arithmetic; auto: what suits the device", "auto"
     )
     threads: int = option(whole(1), "threads of the networks' arithmetic on a CPU", cores, "one a core")
 
@@ -191,19 +197,19 @@ class DriverOptions(FolderOptions):
 class TrainingOptions(FolderOptions):
     """The options of train_model.py, and of training_code for the organisers' scripts. None: as the recipe has it."""
 
-    recipe: str = option(choice(*RECIPES), "the method", DEFAULT_RECIPE)
+    recipe: str = option(choice(*RECIPES), "the method to train", DEFAULT_RECIPE)
     epochs: int | None = option(whole(1), "passes over the training part of a fold", None, "the recipe's")
     folds: int | None = option(whole(2), "parts of the data, and networks of the ensemble", None, "the recipe's")
     seed: int | None = option(whole(0), "seed of folds, weights, windows and dropout", None, "the recipe's")
-    work: Path | None = option(FOLDER, "where prepared recordings are kept", None, "MODEL/checkpoint")
-    fresh: bool = option(SWITCH, "start anew whatever MODEL holds already", False)
+    work: Path | None = option(folder(), "where prepared recordings are kept", None, "MODEL/checkpoint")  # noqa: RUF009
+    fresh: bool = option(switch(), "start anew whatever MODEL holds already", False)
 
 
 # All commands share one set of variables: LEADWISE_EPOCHS, set for the training, does not stop the driver.
 COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, NetworkOptions)
 KNOWN_VARIABLES = tuple(dict.fromkeys(one.variable for command in COMMANDS for one in command.table()))
 
-# --------------------------------------------------------------------------------------------------- what was asked for
+# -------------------------------------------------------------------------------------------------- what was asked for
 
 Table = TypeVar("Table", bound=Options)
 
@@ -212,14 +218,14 @@ Table = TypeVar("Table", bound=Options)
 class Positional:
     """One positional argument: `nargs` None for exactly one, "?" for one or none, "+" for one or more."""
 
-    name: str  # as --help shows it, in capitals: DATA; the namespace has it in small letters
+    name: str  # as --help shows it: DATA, SCORES.csv
     help: str
     nargs: str | None = None
 
     @property
     def key(self) -> str:
-        """The attribute of the namespace: data, scores for SCORES.csv."""
-        return self.name.split(".")[0].lower()
+        """The attribute of the namespace, without what follows a dot: data, scores."""
+        return self.name.partition(".")[0].lower()
 
 
 class _OptionError(ValueError):
@@ -265,9 +271,13 @@ def from_environment(table: type[Table], environ: Mapping[str, str] | None = Non
 
 
 def _fill(table: type[Table], flags: Mapping[str, Any], variables: Mapping[str, Any]) -> Table:
-    given = {name: Given(PREFIX + name.upper()) for name in variables}
+    """Defaults, then variables, then flags: what comes later wins."""
+    given = {one.name: Given(one.variable) for one in table.table() if one.name in variables}
     given |= {one.name: Given(one.flag, variables.get(one.name)) for one in table.table() if one.name in flags}
     return table(given=given, **{**variables, **flags})
+
+
+# ------------------------------------------------------------------------------------------------- variables and flags
 
 
 def _read_variables(table: type[Options], environ: Mapping[str, str]) -> dict[str, Any]:
@@ -277,9 +287,6 @@ def _read_variables(table: type[Options], environ: Mapping[str, str]) -> dict[st
             raise _OptionError(f"{name}: no such variable{_nearest(name, KNOWN_VARIABLES)}")
     texts = {one: environ.get(one.variable) for one in table.table()}
     return {one.name: one.value(text, one.variable) for one, text in texts.items() if text}
-
-
-# ----------------------------------------------------------------------------------------------------- the command line
 
 
 def _refuse_unknown_flags(argv: Sequence[str], table: type[Options]) -> None:
@@ -318,8 +325,9 @@ def _parser(
     for one in table.table():
         text = f"{one.help} [{one.variable}; default: {one.default}]"
         if one.kind.switch:
-            parser.add_argument(one.flags[0], dest=one.name, action="store_const", const="yes", help=text)
-            parser.add_argument(one.flags[1], dest=one.name, action="store_const", const="no", help=argparse.SUPPRESS)
+            on, off = one.flags
+            parser.add_argument(on, dest=one.name, action="store_const", const="yes", help=text)
+            parser.add_argument(off, dest=one.name, action="store_const", const="no", help=argparse.SUPPRESS)
         else:
             parser.add_argument(one.flag, dest=one.name, metavar=one.kind.metavar, help=text)
     return parser

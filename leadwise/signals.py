@@ -7,7 +7,7 @@ Arrays in, arrays out, no torch. This file knows neither files nor labels: what 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
@@ -24,14 +24,14 @@ STANDARD_LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", 
 
 SIGNAL_REPAIRS: Mapping[str, str] = MappingProxyType(
     {
-        "leads reordered": "the file's leads are not in standard order: put into it by their names",
-        "leads by position": "no lead has a known name, but there are twelve: taken in standard order as they stand",
-        "lead ignored": "a lead with a name outside the standard twelve was left out",
-        "lead twice": "a lead name occurs more than once: the first one counts",
-        "lead derived": "a missing limb lead was computed from I and II",
-        "lead missing": "a lead is missing and cannot be computed: zero throughout",
-        "samples interpolated": "samples without a value (NaN or infinite) were interpolated from their neighbours",
-        "lead without values": "a lead has no finite sample at all: zero throughout",
+        "leads-reordered": "the leads are in another than the standard order: put into it by their names",
+        "leads-by-position": "none of the twelve leads has a standard name: taken in standard order as they stand",
+        "lead-ignored": "a lead whose name is none of the standard twelve is left out",
+        "lead-repeated": "of leads with the same name the first one counts",
+        "lead-derived": "a missing limb lead is computed from I and II",
+        "lead-missing": "a missing lead that cannot be computed is zero throughout",
+        "samples-interpolated": "samples that are NaN or infinite are interpolated from their neighbours in the lead",
+        "lead-without-values": "a lead in which no sample is a number is zero throughout",
     }
 )
 
@@ -43,39 +43,46 @@ DERIVED_LEADS: Mapping[str, tuple[float, float]] = MappingProxyType(
 ZERO_CROSSINGS = 16  # of the resampling filter's sinc, to each side
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
 KAISER_BETA = 5.65  # 60 dB
-FRAME_ELEMENTS = 1 << 20  # largest matrix of filter weights that is kept for a pair of frequencies: 4 MB
-PHASES = 2048  # of the filter, where a pair of frequencies has too many of its own
+LARGEST_PATTERN = 1 << 16  # phases times half width: up to here all phases of a pair of frequencies are kept, in 2 MB
+BLOCK = 64  # target samples in one matrix product; more or fewer were slower at 500 Hz
+PHASES = 2048  # of the filter in a sample of the lower frequency, where a pair of frequencies has too many of its own
 GATHERED_ELEMENTS = 1 << 18  # source samples a lead that are gathered at once on that path
 
-# No ECG is sampled more slowly or faster; what a damaged header says may otherwise ask for any amount of memory.
-LOWEST_FREQUENCY, HIGHEST_FREQUENCY = 20.0, 10_000.0  # Hz
-SMALLEST_GAIN = 1e-6  # counts per mV, to either side of zero; below it float32 could overflow
-
 Float32 = NDArray[np.float32]
-_INDEX = {name.lower(): index for index, name in enumerate(STANDARD_LEADS)}
+_SPELLINGS = {name.lower(): name for name in STANDARD_LEADS}
 
 
 @dataclass(frozen=True, eq=False)
 class Signal:
-    """Twelve leads in standard order: values (12, samples) in mV or ADC counts, sampling frequency in Hz."""
+    """Twelve leads in standard order: values (12, samples) in mV or ADC counts, sampling frequency in Hz.
+
+    `repairs` are those that this file made (names from `SIGNAL_REPAIRS`); the recording has its own.
+    """
 
     values: Float32
     sampling_frequency: float
     repairs: tuple[Repair, ...] = ()
 
 
+class _Notes(dict[str, list[str]]):
+    """Repairs while they are being made: name -> details, which are lead names and numbers."""
+
+    def add(self, name: str, detail: str) -> None:
+        self.setdefault(name, []).append(detail)
+
+    def repairs(self) -> tuple[Repair, ...]:
+        return tuple(Repair(name, ", ".join(dict.fromkeys(details))) for name, details in self.items())
+
+
 def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     """The network's input of a recording: standard leads in the recipe's unit, at its sampling frequency.
 
-    Values (12, floor(samples * target / sampling frequency)); repairs are those of reading and of this file together.
-    Raises RecordingError where no lead can be used, where fewer than two samples are there or none would be left, and
-    where the sampling frequency is none of an ECG.
+    Values (12, floor(samples * target / sampling frequency)). Raises RecordingError where no lead can be used, where
+    fewer than two samples are there or none would be left.
     """
     frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
-    if not LOWEST_FREQUENCY <= frequency <= HIGHEST_FREQUENCY:
-        raise RecordingError(recording.name, f"a sampling frequency of {frequency:g} Hz is none of an ECG")
     if samples < 2 or resampled_length(samples, frequency, recipe.sampling_frequency) < 1:
-        raise RecordingError(recording.name, f"too short: {samples} samples")
+        raise RecordingError(recording.name, f"too short: {samples} samples at {frequency:g} Hz")
     signal = standard_leads(recording, recipe.unit)
     resample = {"linear": resample_linear, "polyphase": resample_polyphase}[recipe.resampling]
     values = resample(signal.values, frequency, recipe.sampling_frequency)
@@ -90,81 +97,79 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     """
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
+    names, notes = recording.lead_names, _Notes()
     values = _converted(recording, unit)
-    repairs: list[Repair] = []
-    if values.dtype == np.float64:  # only then can a sample be no number, or the file's numbers need rounding
-        values = _without_gaps(values, recording.lead_names, repairs).astype(np.float32)
-    if recording.lead_names != STANDARD_LEADS:
-        values = _in_standard_order(values, recording, repairs)
-    return Signal(values, recording.sampling_frequency, (*recording.repairs, *repairs))
+    if values.dtype == np.float64:  # only then can a sample be no number
+        values = _without_gaps(values, names, notes).astype(np.float32)
+    if names != STANDARD_LEADS:
+        values = _in_standard_order(values, _standard_rows(recording.name, names, notes), notes)
+    return Signal(values, recording.sampling_frequency, notes.repairs())
 
 
 def _converted(recording: Recording, unit: str) -> NDArray[Any]:
-    """Counts or mV (leads, samples): float32 where that is enough (int16, sane gains), float64 otherwise."""
-    counts, gain = recording.counts, recording.adc_gain
-    narrow = counts.dtype == np.int16 and (unit == "counts" or bool(np.all(np.abs(gain) >= SMALLEST_GAIN)))
-    precision = np.float32 if narrow else np.float64
-    values: NDArray[Any] = counts.astype(
-        precision, order="C"
-    )  # files are stored sample by sample, filters go along a lead
+    """Counts or mV, (leads, samples): float32 where the counts are int16, which it holds exactly, otherwise float64."""
+    counts = recording.counts
+    precision = np.float32 if counts.dtype == np.int16 else np.float64
+    values: NDArray[Any] = counts.astype(precision)
     if unit == "mV":
-        baseline, gain = recording.baseline[:, None].astype(precision), gain[:, None].astype(precision)
-        with np.errstate(all="ignore"):  # a gain of nothing gives values that are no numbers: a named repair later
+        baseline, gain = (row[:, None].astype(precision) for row in (recording.baseline, recording.adc_gain))
+        with np.errstate(over="ignore"):  # becomes infinite, and is repaired as such
             np.divide(np.subtract(values, baseline, out=values), gain, out=values)
     return values
 
 
-def _without_gaps(values: NDArray[np.float64], names: tuple[str, ...], repairs: list[Repair]) -> NDArray[np.float64]:
+def _without_gaps(values: NDArray[np.float64], names: Sequence[str], notes: _Notes) -> NDArray[np.float64]:
     """The same leads with linear interpolation where a sample is NaN or infinite; zeros where a lead has no number."""
     finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
-    for lead in np.flatnonzero(~finite.all(axis=1)):
-        good = np.flatnonzero(finite[lead])
-        bad = np.flatnonzero(~finite[lead])
-        values[lead, bad] = np.interp(bad, good, values[lead, good]) if good.size else 0.0
+    for lead in np.flatnonzero(~finite.all(axis=1)).tolist():
+        good, bad = np.flatnonzero(finite[lead]), np.flatnonzero(~finite[lead])
         if good.size:
-            repairs.append(Repair("samples interpolated", f"{names[lead]}: {bad.size} samples"))
+            values[lead, bad] = np.interp(bad, good, values[lead, good])
+            notes.add("samples-interpolated", f"{bad.size} of {_quote(names[lead])}")
         else:
-            repairs.append(Repair("lead without values", names[lead]))
+            values[lead] = 0
+            notes.add("lead-without-values", _quote(names[lead]))
     return values
 
 
-def _in_standard_order(values: NDArray[Any], recording: Recording, repairs: list[Repair]) -> Float32:
-    """Leads (any, samples) under the recording's names, put into standard order and completed."""
-    rows = _standard_rows(recording, repairs)
+def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: _Notes) -> Float32:
+    """Leads (any, samples), of which `rows` tells which is which, put into standard order and completed."""
     ordered = np.zeros((len(STANDARD_LEADS), values.shape[1]), np.float32)
-    ordered[list(rows)] = values[list(rows.values())]
-    missing = [name for index, name in enumerate(STANDARD_LEADS) if index not in rows]
-    for name in missing:
-        if name in DERIVED_LEADS and 0 in rows and 1 in rows:
+    for lead, name in enumerate(STANDARD_LEADS):
+        if name in rows:
+            ordered[lead] = values[rows[name]]
+        elif name in DERIVED_LEADS and "I" in rows and "II" in rows:
             of_i, of_ii = DERIVED_LEADS[name]
-            ordered[_INDEX[name.lower()]] = of_i * ordered[0] + of_ii * ordered[1]
-            repairs.append(Repair("lead derived", f"{name} from I and II"))
+            ordered[lead] = of_i * ordered[0] + of_ii * ordered[1]
+            notes.add("lead-derived", name)
         else:
-            repairs.append(Repair("lead missing", name))
+            notes.add("lead-missing", name)
     return ordered
 
 
-def _standard_rows(recording: Recording, repairs: list[Repair]) -> dict[int, int]:
-    """Standard lead index -> row of the file, by name in any spelling; by position where all twelve are unknown."""
-    rows: dict[int, int] = {}
-    unknown: list[str] = []
-    for row, name in enumerate(recording.lead_names):
-        index = _INDEX.get(name.strip().lower())
-        if index is None:
-            unknown.append(name)
-        elif index in rows:
-            repairs.append(Repair("lead twice", STANDARD_LEADS[index]))
-        else:
-            rows[index] = row
-    if not rows and len(unknown) == len(STANDARD_LEADS):
-        repairs.append(Repair("leads by position", " ".join(unknown)))
-        return {index: index for index in range(len(STANDARD_LEADS))}
-    if not rows:
-        raise RecordingError(recording.name, f"no usable lead: {' '.join(unknown) or 'none at all'}")
-    repairs.extend(Repair("lead ignored", name) for name in unknown)
-    if list(rows) != sorted(rows):
-        repairs.append(Repair("leads reordered", " ".join(recording.lead_names)))
+def _standard_rows(source: str, names: Sequence[str], notes: _Notes) -> dict[str, int]:
+    """Standard lead name -> row of the file, by name in any spelling; by position where all twelve are unknown."""
+    rows: dict[str, int] = {}
+    unknown = [name for name in names if name.strip().lower() not in _SPELLINGS]
+    if len(unknown) == len(names) == len(STANDARD_LEADS):
+        notes.add("leads-by-position", " ".join(map(_quote, names)))
+        return {name: row for row, name in enumerate(STANDARD_LEADS)}
+    if len(unknown) == len(names):
+        raise RecordingError(source, f"has no lead of a standard name, only {' '.join(map(_quote, names)) or 'none'}")
+    for row, name in enumerate(names):
+        standard = _SPELLINGS.get(name.strip().lower())
+        if standard is None:
+            notes.add("lead-ignored", _quote(name))
+        elif rows.setdefault(standard, row) != row:
+            notes.add("lead-repeated", standard)
+    if list(rows) != sorted(rows, key=STANDARD_LEADS.index):
+        notes.add("leads-reordered", " ".join(rows))
     return rows
+
+
+def _quote(name: str) -> str:
+    """A lead name of a file, safe to print in one line."""
+    return ascii(name if len(name) <= 20 else name[:17] + "...")
 
 
 def resampled_length(samples: int, sampling_frequency: float, target: float) -> int:
@@ -176,6 +181,8 @@ def resampled_length(samples: int, sampling_frequency: float, target: float) -> 
 @lru_cache(maxsize=64)
 def _ratio(sampling_frequency: float, target: float) -> Fraction:
     """Target over source frequency, of the decimals as they are written (257.3 is 2573/10, not its binary twin)."""
+    if not (0 < sampling_frequency < math.inf and 0 < target < math.inf):
+        raise ValueError(f"cannot resample from {sampling_frequency:g} Hz to {target:g} Hz")
     return Fraction(repr(float(target))) / Fraction(repr(float(sampling_frequency)))
 
 
@@ -214,8 +221,8 @@ def resample_polyphase(values: NDArray[Any], sampling_frequency: float, target: 
 
     Output sample k lies at time k / target. A Kaiser-windowed sinc (60 dB; Oppenheim and Schafer, section 7.6) passes
     what lies below 0.41 of the lower frequency and stops what lies above 0.53; each phase sums to one, and the signal
-    is mirrored at its ends, so that an offset neither rings nor ripples. Any pair of frequencies is possible; one
-    with a small ratio is one matrix product. Equal frequencies leave the values as they are.
+    is mirrored at its ends, so that an offset neither rings nor ripples. Any pair of frequencies is possible; few
+    matrix products do it where their ratio is simple. Equal frequencies leave the values as they are.
     """
     if sampling_frequency == target:
         return np.asarray(values, np.float32)
@@ -224,7 +231,7 @@ def resample_polyphase(values: NDArray[Any], sampling_frequency: float, target: 
     half = _half_width(ratio)
     if signal.shape[1] * ratio < 1:
         result = np.zeros((len(signal), 0), np.float32)
-    elif ratio.numerator * (ratio.denominator + 2 * half) <= FRAME_ELEMENTS:
+    elif ratio.numerator * half <= LARGEST_PATTERN:
         result = _by_frames(signal, ratio, half)
     else:
         result = _by_phases(signal, ratio, half)
@@ -250,51 +257,63 @@ def _mirrored(signal: Float32, half: int, length: int) -> Float32:
 
 
 def _by_frames(signal: Float32, ratio: Fraction, half: int) -> Float32:
-    """The whole pattern of phases as one matrix: each `down` source samples give `up` target samples."""
+    """The whole pattern of phases as a few matrices: each frame of `down` source samples gives `up` target samples."""
     up, down = ratio.numerator, ratio.denominator
     leads, samples = signal.shape
     length = samples * up // down
     frames = -(-length // up)
-    weights = _frame_weights(ratio, half)  # (span, up)
+    span = down + 2 * half - 1  # source samples that a frame's filters reach
     padded = _mirrored(signal, half, max(frames * down, samples) + 2 * half)
     strides = (padded.strides[0], down * padded.strides[1], padded.strides[1])
-    windows = np.lib.stride_tricks.as_strided(padded, (leads, frames, len(weights)), strides, writeable=False)
-    result = windows.reshape(leads * frames, -1) @ weights
+    windows = np.lib.stride_tricks.as_strided(padded, (leads, frames, span), strides, writeable=False)
+    result = np.empty((leads * frames, up), np.float32)
+    for start, first, weights in _frame_weights(ratio, half):
+        part = windows[:, :, first : first + len(weights)].reshape(leads * frames, -1)  # a copy: frames overlap
+        result[:, start : start + BLOCK] = part @ weights
     return np.ascontiguousarray(result.reshape(leads, frames * up)[:, :length])
 
 
 @lru_cache(maxsize=8)
-def _frame_weights(ratio: Fraction, half: int) -> Float32:
-    """(down + 2 half - 1, up): column k holds the filter around source position k * down / up."""
+def _frame_weights(ratio: Fraction, half: int) -> tuple[tuple[int, int, Float32], ...]:
+    """For each block of a frame: its first target sample, the first source sample, weights (source, target).
+
+    Target sample k of a frame lies at source position k * down / up, and most weights of a frame would be zeros: in
+    blocks of 64 the products take half the time that one for the whole frame takes.
+    """
     up, down = ratio.numerator, ratio.denominator
     left, remainder = np.divmod(np.arange(up) * down, up)
-    weights = np.zeros((up, down + 2 * half - 1), np.float32)
-    columns = left[:, None] + np.arange(2 * half)
-    np.put_along_axis(weights, columns, _taps(remainder / up, half, ratio).astype(np.float32), axis=1)
-    return np.ascontiguousarray(weights.T)
+    taps = _taps(remainder / up, half, ratio)
+    blocks = []
+    for start in range(0, up, BLOCK):
+        row = left[start : start + BLOCK] - left[start]
+        weights = np.zeros((row[-1] + 2 * half, len(row)), np.float32)
+        np.put_along_axis(weights, row + np.arange(2 * half)[:, None], taps[start : start + BLOCK].T, axis=0)
+        blocks.append((start, int(left[start]), weights))
+    return tuple(blocks)
 
 
 def _by_phases(signal: Float32, ratio: Fraction, half: int) -> Float32:
-    """Any ratio: each target sample takes the nearest of `PHASES` filters, part by part to bound the memory."""
+    """Any ratio: each target sample takes the filter of the nearest phase, part by part to bound the memory."""
     up, down = ratio.numerator, ratio.denominator
     leads, samples = signal.shape
     length = samples * up // down
-    table = _phase_table(ratio, half)  # (PHASES + 1, 2 half)
+    table = _phase_table(ratio, half)  # (phases + 1, 2 half)
     windows = np.lib.stride_tricks.sliding_window_view(_mirrored(signal, half, samples + 2 * half), 2 * half, axis=1)
     result = np.empty((leads, length), np.float32)
     at_once = max(GATHERED_ELEMENTS // (2 * half), 1)
     for start in range(0, length, at_once):
         position = np.arange(start, min(start + at_once, length)) * (down / up)
         left = position.astype(np.intp)
-        phase = np.rint((position - left) * PHASES).astype(np.intp)
+        phase = np.rint((position - left) * (len(table) - 1)).astype(np.intp)
         np.einsum("lkt,kt->lk", windows[:, left], table[phase], out=result[:, start : start + at_once])
     return result
 
 
 @lru_cache(maxsize=8)
 def _phase_table(ratio: Fraction, half: int) -> Float32:
-    """(PHASES + 1, 2 half): the filter at each fraction of a source sample from 0 to 1."""
-    return _taps(np.linspace(0, 1, PHASES + 1), half, ratio).astype(np.float32)
+    """(phases + 1, 2 half): the filter at each fraction of a source sample from 0 to 1, both included."""
+    phases = math.ceil(PHASES * min(float(ratio), 1.0))
+    return _taps(np.linspace(0, 1, phases + 1), half, ratio).astype(np.float32)
 
 
 def _taps(fractions: NDArray[np.float64], half: int, ratio: Fraction) -> NDArray[np.float64]:
@@ -303,7 +322,8 @@ def _taps(fractions: NDArray[np.float64], half: int, ratio: Fraction) -> NDArray
     cutoff = 2 * CUTOFF * min(float(ratio), 1.0)
     window = np.i0(KAISER_BETA * np.sqrt(np.clip(1 - (distance / half) ** 2, 0, None)))
     taps: NDArray[np.float64] = np.sinc(cutoff * distance) * window
-    return taps / taps.sum(axis=1, keepdims=True)
+    taps /= taps.sum(axis=1, keepdims=True)
+    return taps
 
 
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:

@@ -12,8 +12,15 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from leadwise.classes import CODES, REWARDS
-from leadwise.metric import challenge_metric, normalise_reward, reward_bounds, reward_sum
+from leadwise.classes import CODES
+from leadwise.metric import (
+    challenge_metric,
+    count_classes,
+    earned_rewards,
+    normalise_reward,
+    reward_bounds,
+    reward_sum,
+)
 from leadwise.recipes import DecisionRecipe
 
 Booleans = NDArray[np.bool_]
@@ -65,9 +72,10 @@ def search_thresholds(
     """
     labels = np.asarray(labels, dtype=np.bool_)
     probabilities = _checked(labels, np.asarray(probabilities, dtype=np.float64))
-    bounds = reward_bounds(labels)
-    common = _common_threshold(labels, probabilities, bounds, _candidates(recipe.common_steps))
-    thresholds = _class_thresholds(labels, probabilities, bounds, _candidates(recipe.class_steps), common)
+    earned = earned_rewards(labels)
+    part = _Part(labels, probabilities, _most_probable(probabilities), earned, *reward_bounds(labels, earned))
+    common = _common_threshold(part, _candidates(recipe.common_steps))
+    thresholds = _class_thresholds(part, _candidates(recipe.class_steps), common)
     return ThresholdSearch(
         thresholds=thresholds,
         common=common,
@@ -77,56 +85,57 @@ def search_thresholds(
     )
 
 
-def _common_threshold(
-    labels: Booleans, probabilities: Floats, bounds: tuple[float, float], candidates: Floats
-) -> float:
+@dataclass(frozen=True, eq=False)
+class _Part:
+    """A validation part as the search sees it; arrays are (recordings, 24)."""
+
+    labels: Booleans
+    probabilities: Floats
+    always: Booleans  # the most probable class
+    earned: Floats  # what answering a class earns, before it is shared
+    inactive: float  # the reward sums that the metric calls 0 ...
+    correct: float  # ... and 1
+
+
+def _common_threshold(part: _Part, candidates: Floats) -> float:
     """Step 1: the best threshold for all classes at once."""
-    rewards = [reward_sum(labels, decide(probabilities, candidate)) for candidate in candidates]
-    return float(_best_candidate(candidates, np.array(rewards), bounds, present=0.5))
+    answers = (part.probabilities >= candidate for candidate in candidates)
+    rewards = [reward_sum(part.labels, answer | part.always, part.earned) for answer in answers]
+    return _best_candidate(part, candidates, np.array(rewards), present=0.5)
 
 
-def _class_thresholds(
-    labels: Booleans, probabilities: Floats, bounds: tuple[float, float], candidates: Floats, common: float
-) -> Floats:
+def _class_thresholds(part: _Part, candidates: Floats, common: float) -> Floats:
     """Step 2: the best threshold of each class in turn, (24,), the earlier classes already at theirs."""
     thresholds = np.full(len(CODES), common)
-    always = _most_probable(probabilities)
-    answers = (probabilities >= thresholds) | always
-    earned = labels @ REWARDS  # (recordings, 24): what answering a class earns, before the division by the union
+    answers = (part.probabilities >= thresholds) | part.always
     for k in range(len(CODES)):
-        rewards = _rewards_of_candidates(labels, answers, earned, k, probabilities[:, k], always[:, k], candidates)
-        thresholds[k] = _best_candidate(candidates, rewards, bounds, present=common)
-        answers[:, k] = (probabilities[:, k] >= thresholds[k]) | always[:, k]
+        answers[:, k] = False  # now those of the other classes
+        rewards = _rewards_of_candidates(part, answers, k, candidates)
+        thresholds[k] = _best_candidate(part, candidates, rewards, present=common)
+        answers[:, k] = (part.probabilities[:, k] >= thresholds[k]) | part.always[:, k]
     return thresholds
 
 
-def _rewards_of_candidates(
-    labels: Booleans,
-    answers: Booleans,
-    earned: Floats,
-    k: int,
-    probabilities: Floats,  # (recordings,) of class k
-    always: Booleans,  # (recordings,): class k is the most probable one
-    candidates: Floats,
-) -> Floats:
-    """The reward sum for each candidate threshold of class k, (candidates,), the other classes' answers fixed."""
-    others = answers.copy()
-    others[:, k] = False
-    reward = np.einsum("rk,rk->r", earned, others.astype(np.float64))
-    union = (labels | others).sum(axis=1)  # has class k already where it is a label
+def _rewards_of_candidates(part: _Part, others: Booleans, k: int, candidates: Floats) -> Floats:
+    """The reward sum for each candidate threshold of class k, (candidates,), beside the other classes' answers."""
+    reward = np.einsum("rk,rk->r", part.earned, others)
+    union = count_classes(part.labels | others)  # has class k already where it is a label
     off = reward / np.maximum(union, 1)
-    on = (reward + earned[:, k]) / np.maximum(union + ~labels[:, k], 1)
-    base = float(np.where(always, on, off).sum())
+    on = (reward + part.earned[:, k]) / (union + ~part.labels[:, k])
+    always = part.always[:, k]
+    base = float(np.sum(np.where(always, on, off)))
     # A lower threshold turns recordings on in the order of their probability; those always on change nothing.
-    order = np.argsort(-probabilities)
+    order = np.argsort(-part.probabilities[:, k])
     gains = np.where(always, 0.0, on - off)[order]
-    turned_on = np.searchsorted(-probabilities[order], -candidates, side="right")  # recordings with p >= candidate
-    return base + np.concatenate([[0.0], np.cumsum(gains)])[turned_on]
+    reached = np.searchsorted(
+        -part.probabilities[order, k], -candidates, side="right"
+    )  # recordings with p >= candidate
+    return base + np.concatenate([[0.0], np.cumsum(gains)])[reached]
 
 
-def _best_candidate(candidates: Floats, rewards: Floats, bounds: tuple[float, float], present: float) -> float:
+def _best_candidate(part: _Part, candidates: Floats, rewards: Floats, present: float) -> float:
     """The candidate of the highest normalised score; of equals the nearest to `present`, the lower one of two."""
-    scores = np.array([normalise_reward(float(reward), *bounds) for reward in rewards])
+    scores = np.array([normalise_reward(float(reward), part.inactive, part.correct) for reward in rewards])
     best = candidates[scores >= scores.max() - TIE]
     # Rounded, for 0.3 and 0.7 are equally far from 0.5 but not in binary; argmin then takes the first, the lower one.
     return float(best[np.argmin(np.round(np.abs(best - present), 9))])
@@ -158,11 +167,12 @@ def best_constant_answer(labels: Booleans) -> Booleans:
 
     Built up greedily, one class at a time, on the labels (recordings, 24) of the training part; at least one class.
     """
+    earned = earned_rewards(labels)
     answer = np.zeros(len(CODES), np.bool_)
     best = -np.inf
     while not answer.all():
         trials = [answer | (np.arange(len(CODES)) == k) for k in range(len(CODES))]
-        rewards = [reward_sum(labels, np.broadcast_to(trial, labels.shape)) for trial in trials]
+        rewards = [reward_sum(labels, np.broadcast_to(trial, labels.shape), earned) for trial in trials]
         if max(rewards) <= best:
             break
         best, answer = max(rewards), trials[int(np.argmax(rewards))]

@@ -11,7 +11,6 @@ import math
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from leadwise.dataset import Dataset
+from leadwise.devices import Processor
 from leadwise.files import whole_file
 from leadwise.metric import challenge_metric
 from leadwise.network import SEResNet
@@ -46,9 +46,13 @@ class Examples:
     @classmethod
     def of(cls, dataset: Dataset, device: torch.device) -> Examples:
         """The data set's arrays; on a CPU the signals stay in their memory map."""
-        arrays = (dataset.samples, dataset.starts, dataset.lengths, dataset.demographics)
-        tensors = [torch.from_numpy(array).to(device) for array in arrays]
-        return cls(*tensors, torch.from_numpy(dataset.labels).to(device, torch.float32))
+        return cls(
+            samples=torch.from_numpy(dataset.samples).to(device),
+            starts=torch.from_numpy(dataset.starts).to(device),
+            lengths=torch.from_numpy(dataset.lengths).to(device),
+            demographics=torch.from_numpy(dataset.demographics).to(device),
+            labels=torch.from_numpy(dataset.labels).to(device, torch.float32),
+        )
 
     def windows(self, indices: Tensor, offsets: Tensor, window: int) -> Tensor:
         """Windows (batch, 12, window) that begin at row `offsets` (batch,) of the recordings `indices` (batch,).
@@ -90,22 +94,25 @@ class FoldRun:
     """The whole state of one fold's training, between two epochs."""
 
     network: SEResNet
+    processor: Processor
     optimiser: torch.optim.Adam
     generator: torch.Generator  # of the order of recordings and of their windows
+    scaler: torch.amp.GradScaler  # keeps fp16 gradients from vanishing; does nothing in fp32 and bf16
     history: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
     best_state: State = field(default_factory=dict)
     best_probabilities: Tensor = field(default_factory=lambda: torch.empty(0))  # (validation recordings, 24)
 
     @classmethod
-    def begin(cls, recipe: Recipe, seed: int, device: torch.device) -> FoldRun:
+    def begin(cls, recipe: Recipe, seed: int, processor: Processor) -> FoldRun:
         """A network with fresh weights; the same seed gives the same ones."""
         torch.manual_seed(seed)
-        network = SEResNet(recipe.network).to(device)
+        network = SEResNet(recipe.network).to(processor.device)
         training = recipe.training
         optimiser = torch.optim.Adam(
             network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay, fused=True
         )
-        return cls(network, optimiser, torch.Generator().manual_seed(seed))
+        scaler = torch.amp.GradScaler(processor.device.type, enabled=processor.dtype == torch.float16)
+        return cls(network, processor, optimiser, torch.Generator().manual_seed(seed), scaler)
 
     @property
     def best_epoch(self) -> int:
@@ -125,12 +132,14 @@ class FoldRun:
         tensors["best_probabilities"] = self.best_probabilities
         tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
         with whole_file(path) as handle:
-            handle.write(save(tensors, {"history": json.dumps(self.history)}))
+            facts = {"history": json.dumps(self.history), "scaler": json.dumps(self.scaler.state_dict())}
+            handle.write(save(tensors, facts))
 
     def load(self, path: Path) -> None:
         """The inverse of `save`, onto the device that the network is on."""
-        with safe_open(path, "pt") as stored:  # type: ignore[no-untyped-call]
+        with safe_open(path, "pt") as stored:
             self.history = json.loads(stored.metadata()["history"])
+            self.scaler.load_state_dict(json.loads(stored.metadata()["scaler"]))
             tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
         self.network.load_state_dict(_part(tensors, "network."))
         self.best_state = _part(tensors, "best.")
@@ -164,7 +173,7 @@ def train_fold(
     dataset: Dataset,
     validation: NDArray[np.bool_],
     recipe: Recipe,
-    device: torch.device,
+    processor: Processor,
     checkpoint: Path,
     seed: int,
     name: str = "fold",
@@ -173,8 +182,8 @@ def train_fold(
 
     The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it.
     """
-    examples = Examples.of(dataset, device)
-    run = FoldRun.begin(recipe, seed, device)
+    examples = Examples.of(dataset, processor.device)
+    run = FoldRun.begin(recipe, seed, processor)
     if checkpoint.exists():
         run.load(checkpoint)
         log.info("%s: goes on after epoch %d", name, len(run.history))
@@ -185,7 +194,7 @@ def train_fold(
         rate = learning_rate(epoch, epochs, recipe.training)
         loss = train_epoch(run, examples, torch.from_numpy(members), rate, recipe)
         trained = time.monotonic() - start
-        probabilities = predict(run.network, examples, dataset.lengths, held_out, recipe)
+        probabilities = predict(run, examples, dataset.lengths, held_out, recipe)
         answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
         entry = {
             "learning_rate": rate,
@@ -214,30 +223,33 @@ def train_epoch(run: FoldRun, examples: Examples, members: Tensor, rate: float, 
     for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
         batch = order[first : first + size].to(examples.starts.device)
         offsets = random_offsets(examples.lengths[batch], window, run.generator)
-        logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, examples.labels[batch])
+        with run.processor.autocast():
+            logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.labels[batch])
         run.optimiser.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        run.optimiser.step()
+        run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        run.scaler.step(run.optimiser)
+        run.scaler.update()
         losses.append(loss.detach())
     return float(torch.stack(losses).mean())
 
 
 @torch.inference_mode()
 def predict(
-    network: SEResNet, examples: Examples, lengths: NDArray[np.int64], members: NDArray[np.int64], recipe: Recipe
+    run: FoldRun, examples: Examples, lengths: NDArray[np.int64], members: NDArray[np.int64], recipe: Recipe
 ) -> NDArray[np.float32]:
     """Probabilities (members, 24): the mean over the test windows of each recording."""
-    network.eval()
+    run.network.eval()
     device, window = examples.starts.device, recipe.signal.window
     table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap)).to(device)
     indices = torch.from_numpy(members).to(device)
     total = torch.zeros(len(members), examples.labels.shape[1], device=device)
-    for chunk in table.split(VALIDATION_BATCH):
-        owners, offsets = chunk[:, 0], chunk[:, 1]
+    for first in range(0, len(table), VALIDATION_BATCH):
+        owners, offsets = table[first : first + VALIDATION_BATCH].unbind(1)
         batch = indices[owners]
-        logits = network(examples.windows(batch, offsets, window), examples.demographics[batch])
-        total.index_add_(0, owners, torch.sigmoid(logits))
+        with run.processor.autocast():
+            logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
+        total.index_add_(0, owners, torch.sigmoid(logits.float()))
     count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
     return (total / count).cpu().numpy()
 
@@ -251,8 +263,3 @@ def _report(name: str, epoch: int, epochs: int, entry: dict[str, float]) -> None
         name, epoch + 1, epochs, entry["loss"], entry["validation_score"], entry["learning_rate"],
         entry["recordings_per_second"], left,
     )  # fmt: skip
-
-
-def facts(result: FoldResult) -> dict[str, Any]:
-    """What of a fold's training goes into model.json."""
-    return {"best_epoch": result.best_epoch + 1, "epochs": result.history}

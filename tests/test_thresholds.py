@@ -94,12 +94,13 @@ def test_a_threshold_moves_no_further_than_it_must():
 
 def test_a_class_without_positives_goes_as_far_as_its_false_answers_and_no_further():
     labels = np.zeros((3, 24), dtype=bool)
-    labels[:, 0] = True
+    labels[:, :2] = True
     probabilities = np.zeros((3, 24))
-    probabilities[:, 0], probabilities[:, 7] = 0.8, [0.55, 0.7, 0.1]
+    probabilities[:, 0], probabilities[:, 1], probabilities[:, 7] = 0.8, 0.605, [0.55, 0.7, 0.1]
     found = search_thresholds(labels, probabilities)
-    assert found.score_full == 1.0
-    assert challenge_metric(labels, decide(probabilities, 0.71)) == 1.0
+    assert found.common == 0.6
+    assert found.thresholds[7] == 0.71 and np.delete(found.thresholds, 7).tolist() == [0.6] * 23
+    assert found.score_common < found.score_full == 1.0
 
 
 def test_where_the_metric_has_no_scale_nothing_moves():

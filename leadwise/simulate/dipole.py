@@ -31,6 +31,10 @@ DOWER: Array = np.array(
     ]
 )
 
+# The atria lie behind and to the right: of all chest electrodes V1 is nearest to them, the others see less of them than
+# of an equal dipole in the ventricles. Gains on Dower's rows, rounded from P waves and fibrillatory waves of real ECGs.
+ATRIAL_GAINS: Array = np.array([1.0, 1.0, 1.0, 0.6, 0.45, 0.4, 0.4, 0.45])
+
 # How the eight leads are wired to the electrodes RA, LA, LL, V1 ... V6: Wilson's terminal is the mean of the limbs. (8, 9)
 ELECTRODES: Array = np.zeros((8, 9))
 ELECTRODES[0, :3] = -1, 1, 0

@@ -85,11 +85,12 @@ CRITERIA: Mapping[str, Mapping[str, Choice]] = {
         "fascicle": ("normal",),
         "q_wave": ("none",),
         "t_wave": ("secondary",),
+        "limb_voltage": (0.6, 1.5),
     },
     "NSIVCB": {"conduction": ("slow",), "qrs": (112, 118), "fascicle": ("normal",), "q_wave": ("none",)},
     "LAnFB": {"fascicle": ("anterior",), "axis": (-78, -48), "q_wave": ("none",)},
     "LAD": {"axis": (-78, -36)},
-    "RAD": {"axis": (98, 155)},
+    "RAD": {"axis": (97, 145)},
     "LQRSV": {"limb_voltage": (0.24, 0.44)},
     "LQT": {"qtc": (490, 560)},
     "QAb": {"q_wave": ("inferior", "anterior", "lateral"), "qrs": (98, 107), "conduction": ("normal",)},
@@ -129,27 +130,39 @@ def diagnoses_of(diagnosis: str | Sequence[str]) -> tuple[str, ...]:
     return keys
 
 
+def _narrower(one: Choice, other: Choice) -> Choice | None:
+    """Of two ranges (or lists of names) the one that lies within the other; None where neither does."""
+    for inner, outer in ((one, other), (other, one)):
+        if isinstance(inner[0], str):
+            within = set(inner) <= set(outer)
+        else:
+            within = not isinstance(outer[0], str) and outer[0] <= inner[0] and inner[1] <= outer[1]
+        if within:
+            return inner
+    return None
+
+
 def compatible(one: str, other: str) -> bool:
-    """Whether two keys of `CRITERIA` can be had together: they agree on each number that both set."""
+    """Whether two keys of `CRITERIA` can be had together: of each number that both set, one range is in the other."""
     if frozenset((one, other)) in CONTRADICTIONS:
         return False
     shared = CRITERIA[one].keys() & CRITERIA[other].keys()
-    agreed = (CRITERIA[one][name] == CRITERIA[other][name] and isinstance(CRITERIA[one][name][0], str) for name in shared)
-    return all(agreed)
+    return all(_narrower(CRITERIA[one][name], CRITERIA[other][name]) is not None for name in shared)
 
 
 def draw_patient(diagnoses: Sequence[str], rng: Generator) -> Patient:
-    """A patient with these diagnoses (keys of `CRITERIA`) and no other; without any: healthy."""
-    ranges: dict[str, Choice] = dict(HEALTHY)
+    """A patient with these diagnoses (keys of `CRITERIA`, compatible) and no other; without any: healthy."""
+    ranges: dict[str, Choice] = {}
     for diagnosis in diagnoses:
-        ranges.update(CRITERIA[diagnosis])
+        for name, choice in CRITERIA[diagnosis].items():
+            ranges[name] = _narrower(choice, ranges.get(name, choice)) or choice
+    ranges = {**HEALTHY, **ranges}
     # Always all fields in one order: what a diagnosis leaves alone does not depend on it.
     values: dict[str, Any] = {}
     for field in fields(Patient):
         fraction = rng.random()
-        choice = ranges.get(field.name)
-        if choice is not None:
-            values[field.name] = _draw(choice, fraction)
+        if field.name in ranges:
+            values[field.name] = _draw(ranges[field.name], fraction)
     return Patient(**values)
 
 

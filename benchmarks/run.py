@@ -1,0 +1,151 @@
+"""Measures our speed against a baseline's, in one run on one machine: python -m benchmarks.run [--only PATTERN].
+
+Each `benchmarks/bench_*.py` has a function `rows()` that returns `Row`s: what is measured, ours and the baseline as
+calls without arguments, the ratio that is aimed at. Both are warmed up and timed in turn, so that a slow minute of the
+machine meets both. A ratio is the baseline's time / ours; the table and results.json have its median and range over the
+pairs. This file knows nothing of what it measures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import fnmatch
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+import statistics
+import sys
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypedDict
+
+HERE = Path(__file__).resolve().parent
+SHORTEST = 0.05  # seconds; a quicker call is repeated until its timing lasts this long
+
+
+class Row(TypedDict):
+    """One line of the table, before it is measured."""
+
+    name: str
+    ours: Callable[[], object]
+    baseline: Callable[[], object]
+    target: float  # least ratio aimed at
+    pairs: int  # timings of each, in turn
+
+
+class Result(NamedTuple):
+    """One measured line: the ratio's median and range over the pairs, and the median times in seconds a call."""
+
+    name: str
+    ratio: float
+    low: float
+    high: float
+    target: float
+    ours: float
+    baseline: float
+
+
+def seconds(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
+    """The time of one call, from `repeats` calls in a row."""
+    start = clock()
+    for _ in range(repeats):
+        call()
+    return (clock() - start) / repeats
+
+
+def repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
+    """Warms a call up; how often it must be repeated for a timing that the clock's grain does not blur."""
+    call()  # first-time costs: imports, caches, compilation
+    once = seconds(call, 1, clock)
+    return max(1, round(SHORTEST / once)) if once > 0 else 1000
+
+
+def measure(row: Row, clock: Callable[[], float] = time.perf_counter) -> Result:
+    """Times ours and the baseline in turn."""
+    ours_repeats, baseline_repeats = repeats(row["ours"], clock), repeats(row["baseline"], clock)
+    times = []
+    for pair in range(row["pairs"]):
+        # who comes first changes from pair to pair: what one leaves in the caches helps the other
+        if pair % 2:
+            ours = seconds(row["ours"], ours_repeats, clock)
+            baseline = seconds(row["baseline"], baseline_repeats, clock)
+        else:
+            baseline = seconds(row["baseline"], baseline_repeats, clock)
+            ours = seconds(row["ours"], ours_repeats, clock)
+        times.append((ours, baseline))
+    ratios = [baseline / ours for ours, baseline in times]
+    middle = [statistics.median(column) for column in zip(*times, strict=True)]
+    return Result(row["name"], statistics.median(ratios), min(ratios), max(ratios), row["target"], *middle)
+
+
+def find_rows(folder: Path, pattern: str = "*") -> Iterable[Row]:
+    """The rows of each bench_*.py whose name matches `pattern`, a wild card or a part of the name."""
+    for path in sorted(folder.glob("bench_*.py")):
+        spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
+        if spec is None or spec.loader is None:
+            raise ImportError(f"{path}: not a Python module")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        rows: list[Row] = module.rows()
+        yield from (row for row in rows if fnmatch.fnmatch(row["name"], f"*{pattern}*"))
+
+
+def machine() -> str:
+    """The processor, its cores that may be used, the system and the versions that speed depends on."""
+    processor = platform.processor() or platform.machine()
+    if (info := Path("/proc/cpuinfo")).exists():
+        names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
+        processor = names[0] if names else processor
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    versions = [f"{name} {importlib.metadata.version(name)}" for name in ("numpy", "scipy", "torch", "wfdb")]
+    return ", ".join([processor, f"{cores} cores", platform.system(), f"Python {platform.python_version()}", *versions])
+
+
+def table(results: Sequence[Result]) -> str:
+    """The results for a person, times in milliseconds."""
+    width = max([len(result.name) for result in results], default=4)
+    lines = [f"{'what':{width}}   ratio   low - high    target  met   ours (ms)  baseline (ms)"]
+    for r in results:
+        met = "yes" if r.ratio >= r.target else "NO"
+        spread = f"{r.low:.2f} - {r.high:.2f}"
+        times = f"{1000 * r.ours:10.3f}  {1000 * r.baseline:13.3f}"
+        lines.append(f"{r.name:{width}}  {r.ratio:6.2f}  {spread:>13}  {r.target:6.2f}  {met:3}  {times}")
+    return "\n".join(lines)
+
+
+def as_json(results: Sequence[Result], machine: str) -> str:
+    """What results.json holds: ratios alone, since times of two machines are not to be compared."""
+    keys = ("name", "ratio", "low", "high", "target")
+    rows: list[dict[str, Any]] = [{key: getattr(result, key) for key in keys} for result in results]
+    for row in rows:
+        row |= {key: round(row[key], 3) for key in keys[1:]}
+    return json.dumps({"machine": machine, "rows": rows}, indent=1) + "\n"
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command; a target that is missed is shown, not an error, since machines are noisy."""
+    parser = argparse.ArgumentParser("benchmarks.run", description="Measures ratios of speed.", allow_abbrev=False)
+    parser.add_argument("--only", metavar="PATTERN", help="measure these rows alone, leave results.json as it is")
+    parser.add_argument("--folder", type=Path, default=HERE, help="where bench_*.py and results.json lie")
+    arguments = parser.parse_args(argv)
+    rows = list(find_rows(arguments.folder, arguments.only or "*"))
+    if not rows:
+        parser.error(f"no row of {arguments.folder} matches {arguments.only or '*'}")
+    results = []
+    for row in rows:
+        print(f"measuring {row['name']} ({row['pairs']} pairs)", file=sys.stderr, flush=True)
+        results.append(measure(row))
+    print(machine(), table(results), sep="\n")
+    if arguments.only is None:
+        # whole runs alone: ratios that stand together in the file come from one run
+        temporary = arguments.folder / ".results.json"
+        temporary.write_text(as_json(results, machine()))
+        temporary.replace(arguments.folder / "results.json")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,68 @@
+"""Which part of the machine runs the networks, and in which precision. Knows no networks."""
+
+from __future__ import annotations
+
+import platform
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from leadwise.options import NetworkOptions
+
+PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass(frozen=True)
+class Processor:
+    """A CPU or a GPU, and the type that convolutions and matrix products are computed in there."""
+
+    device: torch.device
+    dtype: torch.dtype = torch.float32
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which networks run; weights, losses and sums stay in fp32."""
+        return torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32)
+
+    @property
+    def name(self) -> str:
+        """What a person calls it."""
+        return torch.cuda.get_device_name(self.device) if self.device.type == "cuda" else _cpu_name()
+
+    @property
+    def precision(self) -> str:
+        """Its type's name among `PRECISIONS`."""
+        return next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
+
+
+CPU = Processor(torch.device("cpu"))
+
+
+def choose_processor(options: NetworkOptions) -> Processor:
+    """The device that the options ask for; also limits the CPU's threads.
+
+    `auto` takes CUDA where there is one; as precision it takes bf16 on GPUs that compute in it, fp16 on older ones, and
+    fp32 on CPUs: without matrix instructions for bf16 (AMX) they are slower in it. Raises ValueError where CUDA is
+    asked for and there is none.
+    """
+    torch.set_num_threads(options.threads)
+    if options.device == "cuda" and not torch.cuda.is_available():
+        raise ValueError("no CUDA device: torch finds none on this machine")
+    cuda = options.device != "cpu" and torch.cuda.is_available()
+    device = torch.device("cuda" if cuda else "cpu")
+    if options.precision != "auto":
+        return Processor(device, PRECISIONS[options.precision])
+    if not cuda:
+        return Processor(device)
+    return Processor(device, torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16)
+
+
+def _cpu_name() -> str:
+    """The CPU's name, as Linux tells it, else its architecture."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()

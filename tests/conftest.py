@@ -1,0 +1,61 @@
+"""What several test files need: the folder with real data, and Challenge records written to a temporary folder."""
+
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+@pytest.fixture(scope="session")
+def shared_folder() -> Path:
+    """The folder with real recordings beside the project; tests that need it are skipped where it is not."""
+    folder = Path(__file__).resolve().parents[1].parent / "shared"
+    if not (folder / "data").is_dir():
+        pytest.skip("no real recordings: ../shared/data is not there")
+    return folder
+
+
+def header_text(
+    name: str,
+    counts: np.ndarray,
+    frequency: float = 500,
+    gain: str = "1000/mV",
+    leads: Sequence[str] = LEADS,
+    comments: Sequence[str] = ("#Age: 74", "#Sex: Male", "#Dx: 59118001"),
+) -> str:
+    """A header in the style of 2020 for int16 counts (leads, samples), with true first values and checksums."""
+    lines = [f"{name} {len(counts)} {frequency} {counts.shape[1]} 12-May-2020 12:33:59"]
+    for lead, row in zip(leads, counts, strict=False):
+        checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768
+        lines.append(f"{name}.mat 16+24 {gain} 16 0 {int(row[0])} {checksum} 0 {lead}")
+    return "\n".join([*lines, *comments]) + "\n"
+
+
+def v4_matrix(matrix: np.ndarray, name: str = "val") -> bytes:
+    """A MATLAB v4 file with one int16 matrix, as the Challenge has them."""
+    label = name.encode() + b"\0"
+    head = struct.pack("<5i", 30, *matrix.shape, 0, len(label)) + label
+    return head + np.asarray(matrix, "<i2").tobytes("F")
+
+
+@pytest.fixture
+def counts() -> np.ndarray:
+    """(12, 500) int16 counts in which no two leads are alike."""
+    return np.random.default_rng(1).integers(-3000, 3000, (12, 500)).astype(np.int16)
+
+
+@pytest.fixture
+def write_record(tmp_path: Path, counts: np.ndarray) -> Callable[..., Path]:
+    """Writes NAME.hea and NAME.mat and gives the path without ending; both may be passed as they are to be written."""
+
+    def write(name: str = "A0001", header: str | bytes | None = None, matrix: bytes | None = None) -> Path:
+        header = header_text(name, counts) if header is None else header
+        (tmp_path / f"{name}.hea").write_bytes(header.encode() if isinstance(header, str) else header)
+        (tmp_path / f"{name}.mat").write_bytes(v4_matrix(counts) if matrix is None else matrix)
+        return tmp_path / name
+
+    return write

@@ -1,0 +1,289 @@
+"""Reads an ECG like a textbook, from the signal alone: beats, intervals, widths, axis, shapes. For the tests.
+
+Made for signals of low noise. It knows nothing of how they were made; thresholds are shares of what it finds.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.signal import find_peaks
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+EIGHT = [0, 1, 6, 7, 8, 9, 10, 11]  # the leads that are not computed from others
+BEFORE, AFTER = 0.5, 0.8  # s of an averaged beat around the onset of QRS
+
+Array = NDArray[np.float64]
+
+
+def moving_mean(values: Array, length: int) -> Array:
+    """The mean of `length` neighbours along the last axis, same length."""
+    kernel = np.ones(max(length, 1)) / max(length, 1)
+    return np.apply_along_axis(lambda row: np.convolve(row, kernel, mode="same"), -1, values)
+
+
+def remove_spikes(signal: Array, sampling_frequency: float) -> tuple[Array, Array]:
+    """The signal without pacemaker spikes, and the spikes' times in s: jumps up and down again within 6 ms."""
+    reach = max(2, round(0.004 * sampling_frequency))
+    padded = np.pad(signal, ((0, 0), (reach, reach)), mode="edge")
+    beside = (padded[:, : -2 * reach] + padded[:, 2 * reach :]) / 2
+    steep = np.abs(signal - beside).max(axis=0)
+    peaks, _ = find_peaks(steep, height=0.25, distance=max(1, round(0.03 * sampling_frequency)))
+    clean, spikes = signal.copy(), []
+    for peak in peaks:
+        low, high = max(0, peak - reach), min(signal.shape[1] - 1, peak + reach)
+        inner = steep[peak] > 4 * max(np.ptp(signal[:, [low, high]], axis=1).max(), 0.02)
+        if inner:
+            spikes.append(peak / sampling_frequency)
+            weight = np.linspace(0, 1, high - low + 1)
+            clean[:, low : high + 1] = np.outer(signal[:, low], 1 - weight) + np.outer(signal[:, high], weight)
+    return clean, np.array(spikes)
+
+
+@dataclass
+class Ecg:
+    """Measurements of one recording (12, samples) in mV; times in s, widths and intervals in ms."""
+
+    signal: Array
+    sampling_frequency: float
+
+    def __post_init__(self) -> None:
+        signal = np.asarray(self.signal, dtype=np.float64)
+        self.signal, self.spikes = remove_spikes(signal, self.sampling_frequency)
+        self.signal = self.signal - self._baseline()[:, None]
+
+    def _baseline(self) -> Array:
+        """The level of each lead in the quietest 10 ms shortly before a QRS, the median over the beats, (12,)."""
+        rate = self.sampling_frequency
+        smooth = moving_mean(self.signal, round(0.010 * rate))
+        speed = moving_mean(np.sqrt((np.gradient(smooth[EIGHT], axis=1) ** 2).sum(axis=0)), round(0.010 * rate))
+        levels = []
+        for peak in self.peaks:
+            first = max(0, peak - round(0.12 * rate))
+            levels.append(smooth[:, first + speed[first : peak - round(0.03 * rate)].argmin()])
+        return np.median(levels, axis=0) if levels else np.median(self.signal, axis=1)
+
+    @cached_property
+    def size(self) -> Array:
+        """The root mean square over the eight independent leads, (samples,)."""
+        return np.sqrt(np.mean(self.signal[EIGHT] ** 2, axis=0))
+
+    @cached_property
+    def peaks(self) -> NDArray[np.int64]:
+        """Where the QRS complexes bend most, those at the very ends left out, (beats,). T and P bend much less."""
+        rate = self.sampling_frequency
+        smooth = moving_mean(self.signal[EIGHT], round(0.010 * rate))
+        bend = np.sqrt((np.gradient(np.gradient(smooth, axis=1), axis=1) ** 2).sum(axis=0))
+        bend[: round(0.02 * rate)] = bend[-round(0.02 * rate) :] = 0  # the mean begins there
+        bend = moving_mean(bend, round(0.07 * rate))
+        peaks, _ = find_peaks(bend, height=0.13 * np.percentile(bend, 99), distance=round(0.24 * rate))
+        margin = 0.12 * rate
+        return peaks[(peaks > margin) & (peaks < len(bend) - margin)]
+
+    def _edges(self, peak: int) -> tuple[int, int]:
+        """First and last sample of the QRS around `peak`: the size stays above 5 % of its peak, gaps of 10 ms aside."""
+        rate = self.sampling_frequency
+        reach = round(0.15 * rate)
+        low, high = max(0, peak - reach), min(len(self.size), peak + reach)
+        window = self.size[low:high]
+        near = window[max(0, peak - low - reach // 2) : peak - low + reach // 2]
+        active = window > 0.05 * near.max()
+        gap = round(0.010 * rate)
+        start = end = peak - low
+        while start > 0 and active[max(0, start - gap) : start].any():
+            start -= 1
+        while end < len(active) - 1 and active[end + 1 : end + 1 + gap].any():
+            end += 1
+        while not active[start] and start < end:
+            start += 1
+        while not active[end] and end > start:
+            end -= 1
+        return low + start, low + end
+
+    @cached_property
+    def edges(self) -> NDArray[np.int64]:
+        """Onset and end of each QRS in samples, (beats, 2)."""
+        return np.array([self._edges(int(peak)) for peak in self.peaks]).reshape(-1, 2)
+
+    @cached_property
+    def onsets(self) -> Array:
+        """Onset of each QRS, s."""
+        return self.edges[:, 0] / self.sampling_frequency
+
+    @cached_property
+    def rr(self) -> Array:
+        """RR intervals, s, (beats - 1,)."""
+        return np.diff(self.onsets)
+
+    @property
+    def heart_rate(self) -> float:
+        """Beats a minute."""
+        return 60 / float(self.rr.mean())
+
+    @cached_property
+    def widths(self) -> Array:
+        """Width of each QRS, ms."""
+        return (self.edges[:, 1] - self.edges[:, 0]) / self.sampling_frequency * 1000
+
+    @property
+    def qrs_width(self) -> float:
+        """The median width of QRS, ms."""
+        return float(np.median(self.widths))
+
+    @cached_property
+    def early(self) -> NDArray[np.int64]:
+        """Beats that come at least 15 % too early, with a beat on either side."""
+        return np.nonzero(self.rr[:-1] < 0.85 * np.median(self.rr))[0] + 1
+
+    def cut(self, beat: int) -> Array:
+        """The signal around one QRS onset, (12, window); NaN outside the recording."""
+        rate = self.sampling_frequency
+        start, stop = self.edges[beat, 0] - round(BEFORE * rate), self.edges[beat, 0] + round(AFTER * rate)
+        inside = self.signal[:, max(0, start) : max(0, stop)]
+        return np.pad(
+            inside,
+            ((0, 0), (max(0, -start), stop - start - inside.shape[1] - max(0, -start))),
+            constant_values=np.nan,
+        )
+
+    @cached_property
+    def mean_beat(self) -> Array:
+        """The mean of all regular beats, (12, window), from `BEFORE` to `AFTER` around the onset of QRS."""
+        odd = set(self.early) | set(self.early + 1)
+        regular = [beat for beat in range(len(self.peaks)) if beat not in odd] or list(range(len(self.peaks)))
+        return np.nanmean([self.cut(beat) for beat in regular], axis=0)
+
+    def lead(self, name: str, start: float, end: float) -> Array:
+        """One lead of the mean beat between two times in ms from the onset of QRS."""
+        rate = self.sampling_frequency
+        first = round((BEFORE + start / 1000) * rate)
+        return self.mean_beat[LEADS.index(name), first : round((BEFORE + end / 1000) * rate) + 1]
+
+    def qrs(self, name: str) -> Array:
+        """One lead of the mean QRS complex."""
+        return self.lead(name, -4, self.qrs_width + 4)
+
+    def net(self, name: str, until: float | None = None) -> float:
+        """The area of QRS in one lead, mV ms; of its first `until` ms where given."""
+        return float(self.lead(name, 0, until or self.qrs_width).sum() / self.sampling_frequency * 1000)
+
+    def axis(self, until: float | None = None) -> float:
+        """The electrical axis in the frontal plane, degrees, from the areas of I and aVF."""
+        return float(np.degrees(np.arctan2(self.net("aVF", until) * 2 / np.sqrt(3), self.net("I", until))))
+
+    @property
+    def limb_voltage(self) -> float:
+        """The largest peak-to-peak voltage of QRS in the six limb leads, mV."""
+        return max(float(np.ptp(self.qrs(name))) for name in LEADS[:6])
+
+    def p_wave(self, beat: Array | None = None) -> tuple[float, float]:
+        """The P wave before QRS: its size (mV, root mean square of I, II, V1) and the PR interval (ms).
+
+        NaN as the interval where nothing rises above 0.012 mV.
+        """
+        rate = self.sampling_frequency
+        beat = self.mean_beat if beat is None else beat
+        size = np.sqrt(np.mean(beat[[0, 1, 6]] ** 2, axis=0))
+        onset = round(BEFORE * rate)
+        window = np.nan_to_num(moving_mean(size[: onset - round(0.02 * rate)], round(0.006 * rate)))
+        peaks, _ = find_peaks(window, height=0.012, prominence=0.008)
+        peaks = peaks[peaks > onset - 0.42 * rate]
+        if len(peaks) == 0:
+            return 0.0, float("nan")
+        # Back from its last top until 20 ms are below a tenth of it, at most to the end of the T wave before.
+        level, gap = 0.1 * window[peaks[-1]], round(0.02 * rate)
+        earliest = max(gap, onset - round((float(np.median(self.rr)) - self.qt() / 1000) * rate))
+        start = int(peaks[-1])
+        while start > earliest and window[start - gap : start].max() > level:
+            start -= 1
+        return float(window[peaks[-1]]), (onset - start) / rate * 1000
+
+    def p_consistency(self) -> float:
+        """How alike the 200 ms before all QRS complexes are in I, II, V1: 1 when the same each time, 0 at random."""
+        window = slice(
+            round((BEFORE - 0.24) * self.sampling_frequency), round((BEFORE - 0.04) * self.sampling_frequency)
+        )
+        cuts = np.stack([self.cut(beat)[[0, 1, 6], window] for beat in range(1, len(self.peaks))])
+        cuts = cuts - cuts.mean(axis=2, keepdims=True)
+        return float(np.sum(cuts.mean(axis=0) ** 2) / np.mean(np.sum(cuts**2, axis=(1, 2))))
+
+    def t_window(self) -> tuple[float, float]:
+        """Where to look for T in the mean beat, ms from the onset of QRS."""
+        interval = float(np.median(self.rr)) * 1000
+        return self.qrs_width + 40, min(1000 * AFTER - 10, 0.58 * np.sqrt(interval * 1000), interval - 60)
+
+    def t_wave(self, name: str) -> tuple[float, float]:
+        """Highest and lowest value of T in one lead, mV."""
+        values = self.lead(name, *self.t_window())
+        return float(values.max()), float(values.min())
+
+    def qt(self) -> float:
+        """QT in ms: the tangent at the steepest end of T, in the lead where T is largest."""
+        start, end = self.t_window()
+        name = max(LEADS, key=lambda lead: float(np.abs(self.lead(lead, start, end)).max()))
+        values = self.lead(name, start, 1000 * AFTER - 2)
+        values = values * np.sign(values[np.abs(self.lead(name, start, end)).argmax()])
+        top = int(self.lead(name, start, end).__abs__().argmax())
+        slope = np.gradient(values)
+        steepest = top + int(slope[top : top + round(0.12 * self.sampling_frequency)].argmin())
+        crossing = steepest - values[steepest] / slope[steepest]
+        return start + crossing / self.sampling_frequency * 1000
+
+    @property
+    def qtc(self) -> float:
+        """QT by Bazett, ms."""
+        return self.qt() / float(np.sqrt(np.mean(self.rr)))
+
+    def deflections(self, name: str, share: float = 0.06) -> list[tuple[float, float]]:
+        """The waves of QRS in one lead: (height in mV with its sign, width in ms) of each that stands out.
+
+        A wave is a run on one side of zero with at least `share` of the lead's largest height and 0.03 mV.
+        """
+        values = self.qrs(name)
+        signs = np.sign(values)
+        starts = np.flatnonzero(np.diff(signs, prepend=0))
+        runs = [values[start:stop] for start, stop in zip(starts, [*starts[1:], len(values)], strict=True)]
+        least = max(share * np.abs(values).max(), 0.03)
+        return [
+            (float(run[np.abs(run).argmax()]), len(run) / self.sampling_frequency * 1000)
+            for run in runs
+            if np.abs(run).max() > least
+        ]
+
+    def pattern(self, name: str) -> str:
+        """The waves of QRS as signs, for instance '+-+' for rSR'."""
+        return "".join("+" if height > 0 else "-" for height, _ in self.deflections(name))
+
+    def notched(self, name: str) -> bool:
+        """Whether the R wave of one lead has two tops."""
+        values = self.qrs(name)
+        peaks, _ = find_peaks(values, height=0.3 * values.max(), prominence=0.02 * values.max())
+        return len(peaks) >= 2
+
+    def flutter(self, name: str) -> tuple[float, float, float]:
+        """The regular atrial wave of one lead: rate (/min), height (mV peak to peak), and fall time / rise time.
+
+        The best fit of a wave of 200 to 400 /min with four overtones to all that lies outside of QRS.
+        """
+        rate, samples = self.sampling_frequency, self.signal.shape[1]
+        free = np.ones(samples, dtype=bool)
+        for onset, end in self.edges:
+            free[max(0, onset - round(0.01 * rate)) : end + round(0.02 * rate)] = False
+        free &= (np.arange(samples) > self.edges[0, 0]) & (np.arange(samples) < self.edges[-1, 0])
+        times, values = np.nonzero(free)[0] / rate, self.signal[LEADS.index(name), free]
+        values = values - values.mean()
+        best: tuple[float, float, Array] = (np.inf, 0.0, np.zeros(0))
+        for per_minute in np.arange(200, 400.5, 0.5):
+            turn = 2 * np.pi * per_minute / 60 * times * np.arange(1, 4)[:, None]
+            basis = np.concatenate([np.cos(turn), np.sin(turn)]).T
+            weights, *_ = np.linalg.lstsq(basis, values, rcond=None)
+            error = float(np.sum((values - basis @ weights) ** 2))
+            if error < best[0]:
+                best = (error, float(per_minute), weights)
+        turn = 2 * np.pi * np.linspace(0, 1, 400, endpoint=False) * np.arange(1, 4)[:, None]
+        wave = np.concatenate([np.cos(turn), np.sin(turn)]).T @ best[2]
+        falling = (wave.argmin() - wave.argmax()) % 400
+        return best[1], float(np.ptp(wave)), falling / (400 - falling)

@@ -1,0 +1,215 @@
+"""Our own commands as a user runs them: train_model.py, driver.py, get_12ECG_score.py, as processes of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import header_text, v4_matrix
+from safetensors.torch import load_file
+
+from leadwise.classes import CODES
+from leadwise.ensemble import load_model
+from leadwise.outputs import read_output
+from leadwise.recording import read_recording
+from leadwise.scoring import find_records, score_arrays, score_files
+
+ROOT = Path(__file__).resolve().parents[1]
+QUICK = ("--recipe", "quick", "--epochs", "1", "--jobs", "1")
+
+
+def run(*arguments: object, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
+    """A command of ours, started in the repository; its exit status must be `status`."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")} | variables
+    command = [sys.executable, *map(str, arguments)]
+    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert result.returncode == status, result.stdout + result.stderr
+    return result
+
+
+def write(folder: Path, name: str, seed: int, seconds: int = 10) -> None:
+    random = np.random.default_rng(seed)
+    counts = (300 * random.normal(0, 1, (12, 1)) + random.normal(0, 50, (12, 500 * seconds))).astype(np.int16)
+    comments = ("#Age: 50", "#Sex: Male", f"#Dx: {CODES[seed % 3]},{CODES[22]}")
+    (folder / f"{name}.hea").write_text(header_text(name, counts, comments=comments))
+    (folder / f"{name}.mat").write_bytes(v4_matrix(counts))
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    for index in range(12):
+        write(folder, f"A{index:04d}", index, seconds=25 if index == 5 else 10)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("models") / "model"
+    printed = run("train_model.py", data, folder, *QUICK).stdout
+    assert "epochs: 1 (recipe quick has 10), from --epochs" in printed
+    return folder
+
+
+@pytest.fixture(scope="module")
+def outputs(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Answers to the recordings, and to three more files that cannot be used."""
+    mixed, folder = tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("outputs") / "new"
+    for path in data.iterdir():
+        (mixed / path.name).symlink_to(path)
+    (mixed / "E0001.mat").write_bytes(b"no matrix")
+    (mixed / "E0001.hea").write_bytes((data / "A0001.hea").read_bytes().replace(b"A0001", b"E0001"))
+    (mixed / "E0002.hea").write_text("E0002 twelve leads\n")
+    (mixed / "E0003.mat").write_bytes(b"")
+    printed = run("driver.py", model, mixed, folder).stdout
+    assert "15 recordings scored, 3 of them could not be used" in printed
+    for name in ("E0001", "E0002", "E0003"):
+        assert name in printed
+    return folder
+
+
+def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
+    assert sorted(path.name for path in model.iterdir()) == ["fold0.safetensors", "fold1.safetensors", "model.json"]
+    facts = json.loads((model / "model.json").read_text())
+    assert facts["recipe"]["training"]["epochs"] == 1
+    training = facts["training"]
+    assert training["recordings"] == 12 and training["recordings_per_source"] == {"A": 12}
+    assert training["recordings_per_class"][CODES[22]] == 12
+    assert {"versions", "seconds", "device", "threads", "left_out", "repairs"} <= set(training)
+    assert training["seconds"] > 0
+    for fold in facts["folds"]:
+        assert set(fold["validation_scores"]) == {"half", "common", "full"}
+        assert len(fold["thresholds"]) == 24 and fold["best_epoch"] == 1
+    assert facts["prior"]["scores"] == [4 / 12] * 3 + [0.0] * 19 + [1.0, 0.0]
+
+
+def test_what_was_trained_is_what_is_saved(model: Path) -> None:
+    states = [load_file(model / f"fold{fold}.safetensors") for fold in (0, 1)]
+    assert not all((states[0][name] == states[1][name]).all() for name in states[0])
+
+
+def test_a_finished_model_is_not_trained_again(data: Path, model: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in model.iterdir()}
+    assert "nothing to do" in run("train_model.py", f"{data}/", f"{model}/", *QUICK).stdout
+    assert {path: path.stat().st_mtime_ns for path in model.iterdir()} == before
+
+
+def test_the_same_command_gives_the_same_bytes(data: Path, model: Path, tmp_path: Path) -> None:
+    variables = {"LEADWISE_RECIPE": "quick", "LEADWISE_EPOCHS": "1", "LEADWISE_JOBS": "2"}
+    run("train_model.py", data, tmp_path / "again", **variables)
+    for fold in (0, 1):
+        name = f"fold{fold}.safetensors"
+        assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "model"
+    (copy / "checkpoint").mkdir(parents=True)
+    (copy / "checkpoint" / "run.json").write_text('{"recipe": {}, "data": "other"}')
+    (copy / "checkpoint" / "fold0.safetensors").write_bytes(b"of another run")
+    assert "starting anew: the recipe and the data changed" in run("train_model.py", data, copy, *QUICK).stdout
+
+
+def test_every_recording_has_its_answer(model: Path, outputs: Path) -> None:
+    names = [f"A{index:04d}" for index in range(12)] + ["E0001", "E0002", "E0003"]
+    assert sorted(path.name for path in outputs.iterdir()) == [f"{name}.csv" for name in names]
+    facts = json.loads((model / "model.json").read_text())
+    for name in names:
+        assert (outputs / f"{name}.csv").read_text().startswith(f"#{name}\n")
+        output = read_output(outputs / f"{name}.csv")
+        assert output.codes == CODES
+        if name.startswith("E"):
+            assert list(output.scores) == pytest.approx(facts["prior"]["scores"])
+            assert [int(label) for label in output.labels] == facts["prior"]["labels"]
+
+
+def test_batches_answer_as_one_recording_at_a_time_does(data: Path, model: Path, outputs: Path) -> None:
+    loaded = load_model(model)
+    for record in find_records(data):
+        recording = read_recording(record)
+        header = record.with_suffix(".hea").read_text()
+        alone = score_arrays(loaded, header, recording.counts)
+        output = read_output(outputs / f"{record.name}.csv")
+        np.testing.assert_allclose(output.scores, alone.scores, atol=1e-5)
+        assert list(output.labels) == alone.labels.tolist()
+    batches = [list(score_files(loaded, find_records(data), batch)) for batch in (1, 5, 100)]
+    for one, five, all_at_once in zip(*batches, strict=True):
+        assert one.name == five.name == all_at_once.name
+        np.testing.assert_allclose(five.scores, one.scores, atol=1e-5)
+        np.testing.assert_allclose(all_at_once.scores, one.scores, atol=1e-5)
+
+
+def test_reduced_precision_stays_near(data: Path, model: Path, outputs: Path, tmp_path: Path) -> None:
+    run("driver.py", model, data, tmp_path, "--precision", "bf16")
+    thresholds = load_model(model).thresholds
+    for path in tmp_path.iterdir():
+        reduced, full = read_output(path), read_output(outputs / path.name)
+        np.testing.assert_allclose(reduced.scores, full.scores, atol=5e-3)
+        for k in np.flatnonzero(np.array(reduced.labels) != np.array(full.labels)):
+            assert np.abs(thresholds[:, k] - full.scores[k]).min() < 5e-3
+
+
+def test_one_ecg_is_told_by_name_with_threshold(data: Path, model: Path) -> None:
+    printed = run("get_12ECG_score.py", model, data / "A0001.hea", data / "A0002").stdout
+    for name in ("A0001.hea", "A0002"):
+        assert str(data / name) in printed
+    rows = [line for line in printed.splitlines() if line.rstrip().endswith(")")]
+    assert len(rows) == 48
+    marks = ["yes" in row[:6] for row in rows[:24]]
+    assert marks == sorted(marks, reverse=True) and any(marks)
+    probabilities = [float(row[6:].split()[0]) for row, mark in zip(rows, marks, strict=False) if not mark]
+    assert probabilities == sorted(probabilities, reverse=True)
+    assert "1st degree av block (IAVB, 270492004)" in printed
+
+
+def test_one_ecg_that_cannot_be_used_says_why(data: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.hea").write_text("nonsense\n")
+    result = run("get_12ECG_score.py", model, tmp_path / "bad.hea", data / "A0001", status=1)
+    assert "cannot be used" in result.stdout and "A0001" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "message"),
+    [
+        (["train_model.py", "nowhere", "{tmp}/model"], 1, "nowhere is not a folder"),
+        (["train_model.py", "{tmp}", "{tmp}/model"], 1, "no recordings"),
+        (["train_model.py", "{data}", "{tmp}/model", "--recipe", "magic"], 2, "'magic' is not one of"),
+        (["train_model.py", "{data}"], 2, "MODEL"),
+        (
+            ["train_model.py", "{data}", "{tmp}/model", "--folds", "7", "--recipe", "quick"],
+            1,
+            "7 folds need at least 14",
+        ),
+        (["driver.py", "{tmp}", "{data}", "{tmp}/out"], 1, "model.json: No such file"),
+        (["driver.py", "{model}", "nowhere", "{tmp}/out"], 1, "nowhere is not a folder"),
+        (["driver.py", "{model}", "{tmp}", "{tmp}/out"], 1, "no recordings"),
+        (["driver.py", "{model}", "{data}", "{tmp}/out", "--batchsize", "3"], 2, "did you mean --batch-size"),
+        (["get_12ECG_score.py", "{tmp}", "{data}/A0001"], 1, "model.json: No such file"),
+    ],
+)
+def test_what_fails_says_so_in_one_line(
+    arguments: list[str], status: int, message: str, data: Path, model: Path, tmp_path: Path
+) -> None:
+    places = {"data": data, "model": model, "tmp": tmp_path}
+    result = run(*[argument.format(**places) for argument in arguments], status=status)
+    assert message in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_recordings_of_one_name_in_two_folders_are_refused(tmp_path: Path) -> None:
+    for folder in ("g1", "g2"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, "A0001", 1)
+    with pytest.raises(ValueError, match="two recordings are named A0001"):
+        find_records(tmp_path)
+
+
+@pytest.mark.parametrize("command", ["train_model.py", "driver.py", "get_12ECG_score.py"])
+def test_help_names_flags_and_variables(command: str) -> None:
+    printed = run(command, "--help").stdout
+    assert "--threads" in printed and "LEADWISE_THREADS" in printed

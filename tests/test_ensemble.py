@@ -1,0 +1,172 @@
+"""A model folder: what is saved is what is loaded, what is wrong is named, batches answer as single recordings do."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+
+from leadwise.classes import CODES
+from leadwise.devices import CPU
+from leadwise.ensemble import Answer, Model, ModelError, fold_file, load_model, save_facts, save_network
+from leadwise.network import SEResNet
+from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
+from leadwise.signals import window_starts
+
+TINY = Recipe(
+    "tiny",
+    signal=SignalRecipe(window=256, overlap=32),
+    network=NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2),
+)
+PRIOR = Answer(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
+
+
+def write_model(folder: Path, networks: int = 3) -> list[SEResNet]:
+    """An untrained model folder; its networks as they were saved."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(4)
+    saved, folds = [], []
+    for fold in range(networks):
+        network = SEResNet(TINY.network).eval()
+        thresholds = np.random.default_rng(fold).uniform(0.3, 0.7, 24).round(2)
+        checksum = save_network(folder, fold, network.state_dict())
+        folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": thresholds.tolist()})
+        saved.append(network)
+    save_facts(folder, TINY, PRIOR, folds, {"recordings": 0})
+    return saved
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    write_model(tmp_path / "model")
+    return tmp_path / "model"
+
+
+def examples(lengths: list[int]) -> tuple[list[NDArray[np.float32]], NDArray[np.float32]]:
+    random = np.random.default_rng(1)
+    signals = [random.normal(0, 1, (12, length)).astype(np.float32) for length in lengths]
+    return signals, random.random((len(lengths), 5)).astype(np.float32)
+
+
+def plain_predict(
+    model: Model, networks: list[SEResNet], signal: NDArray[np.float32], person: NDArray[np.float32]
+) -> tuple[list[bool], list[float]]:
+    """The published way for one recording, in loops: windows, mean, own thresholds, votes."""
+    votes, scores = np.zeros(24, int), np.zeros(24)
+    for network, thresholds in zip(networks, model.thresholds, strict=True):
+        probabilities = []
+        for start in window_starts(signal.shape[1], 256, 32):
+            window = np.zeros((1, 12, 256), np.float32)
+            piece = signal[:, start : start + 256]
+            window[0, :, : piece.shape[1]] = piece
+            with torch.inference_mode():
+                logits = network(torch.from_numpy(window), torch.from_numpy(person[None]))
+            probabilities.append(torch.sigmoid(logits)[0].double().numpy())
+        mean = np.mean(probabilities, axis=0)
+        scores += mean / len(networks)
+        for k in range(24):
+            votes[k] += bool(mean[k] >= thresholds[k] or k == mean.argmax())
+    return [bool(2 * votes[k] >= len(networks) or k == votes.argmax()) for k in range(24)], scores.tolist()
+
+
+@pytest.mark.parametrize("networks", [1, 2, 5])
+def test_answers_are_the_plain_way_s(tmp_path: Path, networks: int) -> None:
+    saved = write_model(tmp_path / "model", networks)
+    model = load_model(tmp_path / "model")
+    signals, people = examples([100, 256, 257, 1000, 3000])
+    answer = model.predict(signals, people)
+    for row, (signal, person) in enumerate(zip(signals, people, strict=True)):
+        labels, scores = plain_predict(model, saved, signal, person)
+        assert answer.labels[row].tolist() == labels
+        np.testing.assert_allclose(answer.scores[row], scores, atol=1e-6)
+        alone = model.predict([signal], person[None])
+        assert (alone.labels[0] == answer.labels[row]).all()
+        np.testing.assert_allclose(alone.scores[0], answer.scores[row], atol=1e-5)
+
+
+def test_the_folder_holds_plain_fp32_states_and_readable_facts(folder: Path) -> None:
+    assert sorted(path.name for path in folder.iterdir()) == [
+        "fold0.safetensors",
+        "fold1.safetensors",
+        "fold2.safetensors",
+        "model.json",
+    ]
+    state = load_file(folder / "fold0.safetensors")
+    assert set(state) == set(SEResNet(TINY.network).state_dict())
+    assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}  # int64: batches seen by a norm
+    facts = json.loads((folder / "model.json").read_text())
+    assert facts["classes"] == list(CODES)
+    assert facts["recipe"] == json.loads(json.dumps(TINY.as_dict()))
+
+
+def test_a_moved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:
+    signals, people = examples([300])
+    before = load_model(folder).predict(signals, people)
+    folder.rename(tmp_path / "elsewhere")
+    after = load_model(tmp_path / "elsewhere", CPU).predict(signals, people)
+    np.testing.assert_array_equal(before.scores, after.scores)
+
+
+def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        facts = json.loads((folder / "model.json").read_text())
+        change(facts)
+        (folder / "model.json").write_text(json.dumps(facts))
+
+    return spoil
+
+
+def flip_one_bit(folder: Path) -> None:
+    content = bytearray((folder / "fold1.safetensors").read_bytes())
+    content[-3] ^= 1
+    (folder / "fold1.safetensors").write_bytes(content)
+
+
+WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
+    "no description": (lambda folder: (folder / "model.json").unlink(), r"model\.json: No such file"),
+    "no JSON": (lambda folder: (folder / "model.json").write_text("{"), r"model\.json: not JSON"),
+    "no text": (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{}"), r"model\.json: not JSON"),
+    "a list": (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json: not a description"),
+    "another version": (edit(lambda facts: facts.update(version=99)), r"version 99.*reads version 1"),
+    "other classes": (edit(lambda facts: facts["classes"].reverse()), r"classes are not"),
+    "no folds": (edit(lambda facts: facts["folds"].clear()), r"model\.json: needs at least one fold"),
+    "no thresholds": (edit(lambda facts: facts["folds"][1].pop("thresholds")), r"model\.json: .*thresholds"),
+    "few thresholds": (edit(lambda facts: facts["folds"][1]["thresholds"].pop()), r"model\.json"),
+    "an unknown number": (edit(lambda facts: facts["recipe"]["network"].update(colour=1)), r"model\.json.*colour"),
+    "no prior": (edit(lambda facts: facts.pop("prior")), r"model\.json: .*prior"),
+    "a file elsewhere": (edit(lambda facts: facts["folds"][0].update(file="../x")), r"'\.\./x' is not a file name"),
+    "no weights": (lambda folder: (folder / "fold2.safetensors").unlink(), r"fold2\.safetensors: No such file"),
+    "a flipped bit": (flip_one_bit, r"fold1\.safetensors: damaged"),
+    "another shape": (
+        edit(lambda facts: facts["recipe"]["network"].update(stem_channels=8)),
+        r"fold0\.safetensors: .*size mismatch",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_named(folder: Path, what: str) -> None:
+    spoil, message = WRONG[what]
+    spoil(folder)
+    with pytest.raises(ModelError, match=f"(?s){message}"):
+        load_model(folder)
+
+
+def test_a_pickle_in_the_folder_is_never_opened(folder: Path, tmp_path: Path) -> None:
+    class Malicious:
+        def __reduce__(self) -> tuple[object, ...]:
+            return (Path.touch, (tmp_path / "executed",))
+
+    content = pickle.dumps(Malicious())
+    for name in ("fold0.safetensors", "model.pkl"):
+        (folder / name).write_bytes(content)
+    with pytest.raises(ModelError, match="fold0"):
+        load_model(folder)
+    assert not (tmp_path / "executed").exists()

@@ -1,0 +1,191 @@
+"""The commands' options: flags, variables, which wins, and what is refused."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leadwise.options import (
+    COMMANDS,
+    DriverOptions,
+    NetworkOptions,
+    Option,
+    Options,
+    Positional,
+    TrainingOptions,
+    cores,
+    from_environment,
+    parse,
+)
+
+FOLDERS = (Positional("DATA", "recordings"), Positional("MODEL", "folder of the model"))
+
+
+def training(*argv: str, environ: Mapping[str, str] | None = None) -> TrainingOptions:
+    return parse(TrainingOptions, "Trains.", FOLDERS, ["data", "model", *argv], environ or {}, "train")[1]
+
+
+def refusal(capsys: pytest.CaptureFixture[str], argv: Sequence[str], environ: Mapping[str, str]) -> str:
+    """The one line that a command prints before it exits with 2."""
+    with pytest.raises(SystemExit) as stopped:
+        parse(TrainingOptions, "Trains.", FOLDERS, argv, environ, "train")
+    assert stopped.value.code == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.endswith("\n") and printed.err.count("\n") == 1
+    return printed.err
+
+
+def test_without_flag_and_variable_every_option_has_its_default() -> None:
+    options = training()
+    assert options == TrainingOptions()
+    assert (options.recipe, options.epochs, options.folds, options.seed) == ("paper", None, None, None)
+    assert (options.device, options.precision, options.work, options.fresh) == ("auto", "auto", None, False)
+    assert options.jobs == options.threads == cores() >= 1
+    assert options.overrides() == []
+
+
+def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default() -> None:
+    environ = {"LEADWISE_EPOCHS": "12", "LEADWISE_FOLDS": "3"}
+    options = training("--epochs", "7", "--work=elsewhere", environ=environ)
+    assert (options.epochs, options.folds, options.work) == (7, 3, Path("elsewhere"))
+
+
+@pytest.mark.parametrize("text, state", [("1", True), ("yes", True), ("ON", True), ("0", False), ("false", False)])
+def test_a_switch_has_a_variable_and_a_flag_for_either_state(text: str, state: bool) -> None:
+    environ = {"LEADWISE_FRESH": text}
+    assert training(environ=environ).fresh is state
+    assert training("--fresh", environ=environ).fresh is True
+    assert training("--no-fresh", environ=environ).fresh is False
+
+
+def test_an_empty_variable_counts_as_not_set() -> None:
+    assert training(environ={"LEADWISE_EPOCHS": "", "LEADWISE_FRESH": ""}) == TrainingOptions()
+
+
+def test_positional_arguments_stand_before_between_and_after_flags() -> None:
+    for argv in (["a", "b", "--epochs", "2"], ["--epochs", "2", "a", "b"], ["a", "--epochs", "2", "b"]):
+        folders, options = parse(TrainingOptions, "Trains.", FOLDERS, argv, {})
+        assert (folders.data, folders.model, options.epochs) == ("a", "b", 2)
+
+
+def test_positional_arguments_may_be_many_or_missing() -> None:
+    records = (Positional("MODEL", "folder"), Positional("RECORD", "header", "+"))
+    arguments, _ = parse(NetworkOptions, "Scores.", records, ["m", "a", "--device", "cpu", "b"], {})
+    assert (arguments.model, arguments.record) == ("m", ["a", "b"])
+    tables = (Positional("LABELS", "folder"), Positional("SCORES.csv", "file", "?"))
+    assert parse(Options, "Evaluates.", tables, ["l"], {})[0].scores is None
+    assert parse(Options, "Evaluates.", tables, ["l", "s"], {})[0].scores == "s"
+
+
+@pytest.mark.parametrize(
+    "argv, environ, named",
+    [
+        (["data", "--epoch", "3"], {}, "--epoch: no such option; did you mean --epochs?"),
+        (["data", "model", "--qqq"], {}, "--qqq: no such option"),
+        (["data", "model", "--epochs=0"], {}, "--epochs: '0' is not a whole number of at least 1"),
+        (["data", "model", "--epochs", "1e3"], {}, "--epochs: '1e3' is not a whole number"),
+        (["data", "model", "--epochs"], {}, "--epochs"),
+        (["data", "model", "--folds", "1"], {}, "--folds: '1' is not a whole number of at least 2"),
+        (["data", "model", "--work", ""], {}, "--work: '' is not the name of a folder"),
+        (["data", "model", "--recipe", "papers"], {}, "--recipe: 'papers' is not one of paper, quick"),
+        (["data"], {}, "MODEL"),
+        (["data", "model", "more"], {}, "more"),
+        (["data", "model"], {"LEADWISE_EPOCH": "3"}, "LEADWISE_EPOCH: no such variable; did you mean LEADWISE_EPOCHS?"),
+        (["data", "model"], {"LEADWISE_QQQ": ""}, "LEADWISE_QQQ: no such variable"),
+        (["data", "model"], {"LEADWISE_DEVICE": "gpu"}, "LEADWISE_DEVICE: 'gpu' is not one of auto, cpu, cuda"),
+        (["data", "model"], {"LEADWISE_FRESH": "maybe"}, "LEADWISE_FRESH: 'maybe' is not 1 or 0"),
+    ],
+)
+def test_what_is_wrong_is_named_in_one_line(
+    capsys: pytest.CaptureFixture[str], argv: list[str], environ: dict[str, str], named: str
+) -> None:
+    assert named in refusal(capsys, argv, environ)
+
+
+def test_no_flag_may_be_shortened(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "did you mean --precision?" in refusal(capsys, ["data", "model", "--precis", "fp32"], {})
+
+
+def test_a_variable_of_another_command_is_no_error() -> None:
+    assert training(environ={"LEADWISE_BATCH_SIZE": "none of my business"}) == TrainingOptions()
+    with pytest.raises(SystemExit):
+        from_environment(DriverOptions, {"LEADWISE_BATCH_SIZE": "none of my business"})
+
+
+def test_without_a_command_line_the_variables_alone_count(capsys: pytest.CaptureFixture[str]) -> None:
+    options = from_environment(TrainingOptions, {"LEADWISE_RECIPE": "quick", "LEADWISE_SEED": "0", "PATH": "/bin"})
+    assert (options.recipe, options.seed) == ("quick", 0)
+    with pytest.raises(SystemExit) as stopped:
+        from_environment(TrainingOptions, {"LEADWISE_SEED": "-1"})
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err == "error: LEADWISE_SEED: '-1' is not a whole number of at least 0\n"
+
+
+def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADWISE_EPOCHS", "4")
+    monkeypatch.setattr(sys, "argv", ["train", "data", "model", "--folds", "3"])
+    _, options = parse(TrainingOptions, "Trains.", FOLDERS)
+    assert (options.epochs, options.folds) == (4, 3)
+    assert from_environment(TrainingOptions).epochs == 4
+
+
+def test_an_override_is_told_with_what_it_replaces_and_where_it_comes_from() -> None:
+    environ = {"LEADWISE_EPOCHS": "12", "LEADWISE_DEVICE": "cpu", "LEADWISE_RECIPE": "quick"}
+    recipe = {"epochs": 50, "folds": 5}
+    assert training("--folds", "5", environ=environ).overrides("recipe paper", recipe) == [
+        "device: cpu (default auto), from LEADWISE_DEVICE",
+        "recipe: quick (default paper), from LEADWISE_RECIPE",
+        "epochs: 12 (recipe paper has 50), from LEADWISE_EPOCHS",
+    ]
+    assert training("--epochs", "3", environ={"LEADWISE_EPOCHS": "12"}).overrides("recipe paper", recipe) == [
+        "epochs: 3 (recipe paper has 50; LEADWISE_EPOCHS has 12), from --epochs"
+    ]
+    batch = from_environment(DriverOptions, {"LEADWISE_BATCH_SIZE": "8"})
+    assert batch.overrides() == ["batch-size: 8 (default 64), from LEADWISE_BATCH_SIZE"]
+
+
+def test_what_replaces_nothing_is_not_told() -> None:
+    assert training("--device", "auto", "--jobs", "1", environ={"LEADWISE_DEVICE": "auto"}).overrides() == []
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_shows_flag_and_variable_of_every_option(
+    command: type[Options], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        parse(command, "What it does.", FOLDERS, ["--help"], {"LEADWISE_QQQ": "1"})
+    assert stopped.value.code == 0
+    shown = "".join(capsys.readouterr().out.split())  # argparse breaks long lines
+    for one in command.table():
+        assert one.flag in shown
+        assert f"[{one.variable};default:" in shown
+
+
+def test_options_of_one_name_are_the_same_in_all_commands() -> None:
+    seen: dict[str, Option] = {}
+    for one in (one for command in COMMANDS for one in command.table()):
+        assert (seen.setdefault(one.name, one).default, seen[one.name].help) == (one.default, one.help)
+
+
+@given(st.text(max_size=8), st.integers(-5, 10**9))
+def test_a_number_is_taken_only_as_digits(text: str, number: int) -> None:
+    for candidate in (text, str(number)):
+        if candidate.isascii() and candidate.isdigit() and int(candidate) >= 1:
+            assert training(f"--epochs={candidate}").epochs == int(candidate)
+        else:
+            with pytest.raises(SystemExit):
+                training(f"--epochs={candidate}")
+
+
+def test_options_need_no_torch() -> None:
+    code = (
+        "import sys, leadwise.options as o; o.from_environment(o.TrainingOptions, {}); sys.exit('torch' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0
