@@ -20,7 +20,8 @@ from leadwise.outputs import read_output
 
 Remark = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
 
-_DX_LINE = re.compile(r"^[^\S\n]*#[^\S\n]*Dx[^\S\n]*:(.*)$", re.IGNORECASE | re.MULTILINE)
+# As header.py reads comment lines: `#Dx: ...`, `# Dx: ...`, the key in any case.
+_DX_LINE = re.compile(r"^[ \t]*#[# \t]*Dx[ \t]*:(.*)$", re.ASCII | re.IGNORECASE | re.MULTILINE)
 
 
 def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Scores:

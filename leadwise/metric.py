@@ -41,14 +41,12 @@ class Scores:
 def evaluate(labels: ArrayLike, answers: ArrayLike, scores: ArrayLike) -> Scores:
     """All figures for labels, answers (bool) and scores (probabilities), each (recordings, 24).
 
-    A NaN score counts as 0. Raises ValueError where the shapes differ or there is no recording.
+    A NaN score counts as 0. Raises ValueError where the shapes differ or are not (recordings, 24), at least one of them.
     """
     labels, answers = _classes_of(labels), _classes_of(answers)
     scores = np.asarray(scores, dtype=np.float64)
     if not labels.shape == answers.shape == scores.shape:
         raise ValueError(f"labels {labels.shape}, answers {answers.shape} and scores {scores.shape} differ in shape")
-    if len(labels) == 0:
-        raise ValueError("no recordings to evaluate")
     auroc, auprc = areas_under_curves(labels, scores)
     # F-beta and G-beta: a recording with many labels must not weigh more than one with a single label.
     weights = np.stack([np.ones(len(labels)), 1 / np.maximum(count_classes(labels), 1)])
@@ -78,13 +76,19 @@ def evaluate(labels: ArrayLike, answers: ArrayLike, scores: ArrayLike) -> Scores
 def challenge_metric(labels: ArrayLike, answers: ArrayLike, rewards: Floats = REWARDS) -> float:
     """The normalised score of answers (recordings, 24): 1 for the labels themselves, 0 for sinus rhythm every time.
 
-    0 also where those two earn the same. NaN rewards are left out. Raises ValueError where the shapes differ.
+    0 also where those two earn the same. NaN rewards are left out. Raises ValueError as `evaluate` does.
     """
     labels, answers = _classes_of(labels), _classes_of(answers)
     if labels.shape != answers.shape:
         raise ValueError(f"labels {labels.shape} and answers {answers.shape} differ in shape")
+    rewards_of_blocks = [_rewards(labels[block], answers[block], rewards) for block in _blocks(len(labels))]
+    return normalise_reward(*(sum(parts) for parts in zip(*rewards_of_blocks, strict=True)))
+
+
+def _rewards(labels: Booleans, answers: Booleans, rewards: Floats) -> tuple[float, float, float]:
+    """The reward sums of the answers, of sinus rhythm alone, and of the labels."""
     earned = earned_rewards(labels, rewards)
-    return normalise_reward(reward_sum(labels, answers, earned), *reward_bounds(labels, earned))
+    return reward_sum(labels, answers, earned), *reward_bounds(labels, earned)
 
 
 def earned_rewards(labels: Booleans, rewards: Floats = REWARDS) -> Floats:
@@ -119,11 +123,13 @@ def areas_under_curves(labels: Booleans, scores: Floats) -> tuple[Floats, Floats
     NaN where the class has no positive; AUROC also where it has no negative.
     """
     # Class by class in memory: picking and sorting columns in place takes three times as long.
-    labels, scores = np.ascontiguousarray(labels.T), np.array(scores.T, order="C")  # (classes, recordings)
-    scores[np.isnan(scores)] = 0
-    positives = [np.sort(row[y]) for y, row in zip(labels, scores, strict=True)]
-    scores.sort(axis=1)
-    areas = [_areas(found, row) for found, row in zip(positives, scores, strict=True)]
+    rows = np.empty(scores.shape[::-1])  # (classes, recordings)
+    for block in _blocks(len(scores)):
+        rows[:, block] = scores[block].T
+    rows[np.isnan(rows)] = 0
+    positives = [np.sort(row[y]) for row, y in zip(rows, np.ascontiguousarray(labels.T), strict=True)]
+    rows.sort(axis=1)
+    areas = [_areas(found, row) for found, row in zip(positives, rows, strict=True)]
     return np.array([auroc for auroc, _ in areas]), np.array([auprc for _, auprc in areas])
 
 
@@ -151,10 +157,12 @@ def _areas(positives: Floats, scores: Floats) -> tuple[float, float]:
 
 
 def _classes_of(values: ArrayLike) -> Booleans:
-    """Labels or answers as bool (recordings, 24); ValueError for any other shape."""
+    """Labels or answers as bool (recordings, 24); ValueError for any other shape and where there is no recording."""
     array = np.asarray(values, dtype=np.bool_)
     if array.ndim != 2 or array.shape[1] != len(CODES):
         raise ValueError(f"expected (recordings, {len(CODES)}), got {array.shape}")
+    if len(array) == 0:
+        raise ValueError("no recordings to evaluate")
     return array
 
 
@@ -166,7 +174,18 @@ def count_classes(values: Booleans) -> NDArray[np.int64]:
 
 def _confusion(labels: Booleans, answers: Booleans, weights: Floats) -> tuple[Floats, Floats, Floats]:
     """True and false positives and false negatives, (weightings, 24), for weights (weightings, recordings)."""
-    return weights @ (labels & answers), weights @ (~labels & answers), weights @ (labels & ~answers)
+    tp, fp, fn = np.zeros((3, len(weights), labels.shape[1]))
+    for block in _blocks(len(labels)):
+        y, s, w = labels[block], answers[block], weights[:, block]
+        tp += w @ (y & s)
+        fp += w @ (~y & s)
+        fn += w @ (y & ~s)
+    return tp, fp, fn
+
+
+def _blocks(recordings: int) -> list[slice]:
+    """Slices of up to 1024 recordings: their float copies stay in the processor's cache."""
+    return [slice(start, start + 1024) for start in range(0, recordings, 1024)]
 
 
 def _ratio(numerator: Floats, denominator: Floats) -> Floats:

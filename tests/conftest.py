@@ -6,8 +6,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import settings
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
+
+# How long an example takes says more of the machine than of the code: speed belongs to benchmarks/.
+settings.register_profile("leadwise", deadline=None)
+settings.load_profile("leadwise")
 
 
 @pytest.fixture(scope="session")

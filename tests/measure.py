@@ -56,15 +56,11 @@ class Ecg:
         self.signal = self.signal - self._baseline()[:, None]
 
     def _baseline(self) -> Array:
-        """The level of each lead in the quietest 10 ms shortly before a QRS, the median over the beats, (12,)."""
+        """The level of each lead where all leads are quiet: the segments between the waves, (12,)."""
         rate = self.sampling_frequency
         smooth = moving_mean(self.signal, round(0.010 * rate))
-        speed = moving_mean(np.sqrt((np.gradient(smooth[EIGHT], axis=1) ** 2).sum(axis=0)), round(0.010 * rate))
-        levels = []
-        for peak in self.peaks:
-            first = max(0, peak - round(0.12 * rate))
-            levels.append(smooth[:, first + speed[first : peak - round(0.03 * rate)].argmin()])
-        return np.median(levels, axis=0) if levels else np.median(self.signal, axis=1)
+        speed = moving_mean(np.sqrt((np.gradient(smooth[EIGHT], axis=1) ** 2).sum(axis=0)), round(0.020 * rate))
+        return np.median(smooth[:, speed <= np.percentile(speed, 15)], axis=1)
 
     @cached_property
     def size(self) -> Array:
@@ -72,26 +68,48 @@ class Ecg:
         return np.sqrt(np.mean(self.signal[EIGHT] ** 2, axis=0))
 
     @cached_property
+    def speed(self) -> Array:
+        """How fast the eight leads change, root mean square, mV a sample, (samples,)."""
+        return np.sqrt(np.mean(np.gradient(self.signal[EIGHT], axis=1) ** 2, axis=0))
+
+    @cached_property
     def peaks(self) -> NDArray[np.int64]:
-        """Where the QRS complexes bend most, those at the very ends left out, (beats,). T and P bend much less."""
+        """Where the QRS complexes are steep and bend most, those at the very ends left out, (beats,)."""
         rate = self.sampling_frequency
         smooth = moving_mean(self.signal[EIGHT], round(0.010 * rate))
-        bend = np.sqrt((np.gradient(np.gradient(smooth, axis=1), axis=1) ** 2).sum(axis=0))
-        bend[: round(0.02 * rate)] = bend[-round(0.02 * rate) :] = 0  # the mean begins there
-        bend = moving_mean(bend, round(0.07 * rate))
-        peaks, _ = find_peaks(bend, height=0.13 * np.percentile(bend, 99), distance=round(0.24 * rate))
+        slope = np.gradient(smooth, axis=1)
+        size = []
+        for change in (slope, np.gradient(slope, axis=1)):
+            total = np.sqrt((change**2).sum(axis=0))
+            total[: round(0.02 * rate)] = total[-round(0.02 * rate) :] = 0  # the moving mean begins there
+            size.append(moving_mean(total, round(0.07 * rate)))
+        bend = np.sqrt(size[0] * size[1])  # a wide ectopic QRS bends little, T is not steep: either way less of both
+        peaks, properties = find_peaks(bend, height=0.13 * np.percentile(bend, 99), distance=round(0.24 * rate))
+        peaks = self._without_t(peaks, properties["peak_heights"])
         margin = 0.12 * rate
         return peaks[(peaks > margin) & (peaks < len(bend) - margin)]
 
+    @staticmethod
+    def _without_t(peaks: NDArray[np.int64], heights: Array) -> NDArray[np.int64]:
+        """Drops what is much weaker than the peak before it and comes within 0.56 of the usual interval: a T wave."""
+        strong = peaks[heights > 0.5 * np.percentile(heights, 90)]
+        reach = 0.56 * np.median(np.diff(strong)) if len(strong) > 1 else 0.0
+        kept: list[int] = []
+        for place, height in enumerate(heights):
+            if kept and peaks[place] - peaks[kept[-1]] < reach and height < 0.45 * heights[kept[-1]]:
+                continue
+            kept.append(place)
+        return peaks[kept]
+
     def _edges(self, peak: int) -> tuple[int, int]:
-        """First and last sample of the QRS around `peak`: the size stays above 5 % of its peak, gaps of 10 ms aside."""
+        """First and last sample of the QRS around `peak`: size and speed stay above 5 % of their peaks, gaps aside."""
         rate = self.sampling_frequency
         reach = round(0.15 * rate)
         low, high = max(0, peak - reach), min(len(self.size), peak + reach)
         window = self.size[low:high]
         near = window[max(0, peak - low - reach // 2) : peak - low + reach // 2]
-        active = window > 0.05 * near.max()
-        gap = round(0.010 * rate)
+        active = (window > 0.05 * near.max()) & (self.speed[low:high] > 0.05 * self.speed[peak - reach // 2 : peak + reach // 2].max())
+        gap = round(0.012 * rate)
         start = end = peak - low
         while start > 0 and active[max(0, start - gap) : start].any():
             start -= 1

@@ -55,7 +55,7 @@ def one_hot(*classes):
     return np.isin(np.arange(len(CODES)), classes)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(CASES)
 @example(Case(0, 1, 0.0, 0.0, 1, 1.0, ""))  # no positive, no answer, no score
 @example(Case(0, 7, 1.0, 1.0, 1, 0.0, ""))  # all positive, all answered, one tie
@@ -168,3 +168,5 @@ def test_shapes_that_do_not_fit_are_refused(shapes):
 def test_no_recordings_are_refused():
     with pytest.raises(ValueError, match="no recordings"):
         evaluate(np.zeros((0, 24)), np.zeros((0, 24)), np.zeros((0, 24)))
+    with pytest.raises(ValueError, match="no recordings"):
+        challenge_metric(np.zeros((0, 24)), np.zeros((0, 24)))

@@ -687,12 +687,12 @@ def test_only_regular_files_are_opened(write_record, tmp_path, counts):
     for name, make in {
         "FIFO": os.mkfifo,
         "folder": os.mkdir,
-        "device": lambda place: os.symlink("/dev/zero", place),
-        "loop": lambda place: os.symlink(place, place),
-        "broken link": lambda place: os.symlink(tmp_path / "nothing", place),
+        "device": lambda place: place.symlink_to("/dev/zero"),
+        "loop": lambda place: place.symlink_to(place),
+        "broken link": lambda place: place.symlink_to(tmp_path / "nothing"),
     }.items():
         for ending in (".mat", ".hea"):
-            path = write_record(f"B{name}")
+            path = write_record(f"{name}{ending[1:]}")
             path.with_suffix(ending).unlink()
             make(path.with_suffix(ending))
             with pytest.raises(RecordingError, match=r"no regular file|cannot be read") as caught:

@@ -184,7 +184,7 @@ def ventricular_complex(patient: Patient, rng: Generator) -> Waves:
 
 def repolarisation(patient: Patient, qrs: Waves, rng: Generator) -> Waves:
     """The patient's T wave, its end (by the tangent) at time 0."""
-    size = 0.26 * math.exp(0.25 * rng.normal()) * math.sqrt(min(patient.limb_voltage, 1.6))
+    size = 0.23 * math.exp(0.25 * rng.normal()) * math.sqrt(min(patient.limb_voltage, 1.6))
     angle = float(np.clip(20 + 0.4 * patient.axis + 8 * rng.normal(), 5, 68))
     depth = -rng.uniform(0.05, 0.9) * size
     if patient.conduction in ("RBBB", "IRBBB"):
@@ -203,9 +203,9 @@ def repolarisation(patient: Patient, qrs: Waves, rng: Generator) -> Waves:
         vector = direction(165 + 15 * rng.normal(), rng.uniform(0.4, 0.7) * size, rng.uniform(0.9, 1.6) * size)
     elif patient.t_wave == "inferior":
         vector = direction(-70 + 10 * rng.normal(), rng.uniform(0.8, 1.2) * size, -0.3 * size)
-    rise, fall = rng.uniform(46, 68), rng.uniform(26, 34)
+    rise, fall = rng.uniform(42, 58), rng.uniform(30, 38)
     if patient.t_wave == "secondary":
-        rise, fall = 1.35 * rise, 1.35 * fall  # ST slopes into T
+        rise, fall = 1.2 * rise, 1.2 * fall  # ST slopes into T
     wave = Waves(np.array([-2 * fall]), np.array([rise]), np.array([fall]), vector[None])
     if patient.t_wave == "biphasic":  # first up, then down
         first = Waves(wave.centre - 75, wave.fall, wave.fall, vector[None] * 0.6)
