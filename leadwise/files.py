@@ -13,15 +13,19 @@ from typing import IO, Any
 
 
 @contextmanager
-def whole_file(path: Path) -> Iterator[IO[bytes]]:
-    """A binary file that appears under its name only when the block ends well: temporary name, flush, rename."""
+def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+    """A binary file that appears under its name only when the block ends well: temporary name, flush, rename.
+
+    `durable` waits until it is on the disk, some milliseconds: for what took long to make.
+    """
     path = Path(path)
     handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
     try:
         with handle:
             yield handle
             handle.flush()
-            os.fsync(handle.fileno())
+            if durable:
+                os.fsync(handle.fileno())
             os.fchmod(handle.fileno(), 0o666 & ~_umask())
         Path(handle.name).replace(path)
     except BaseException:
@@ -29,9 +33,9 @@ def whole_file(path: Path) -> Iterator[IO[bytes]]:
         raise
 
 
-def write_text(path: Path, text: str) -> None:
+def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Writes UTF-8 text as a whole file."""
-    with whole_file(path) as handle:
+    with whole_file(path, durable) as handle:
         handle.write(text.encode())
 
 

@@ -42,6 +42,7 @@ REPAIRS: Final[dict[str, str]] = {
     "wrong-gain": "a gain known to be wrong in the Challenge's first release is replaced by 1000 counts per mV",
     "default-gain": "a gain that is 0 or missing is taken as 200 counts per mV, as WFDB does",
     "default-frequency": "a missing sampling frequency is taken as 250 Hz, as WFDB does",
+    "gains-differ": "the leads have different gains or baselines; each is taken as the header has it",
     "unknown-unit": "a gain in a unit other than V, mV or uV is taken as counts per mV",
     "lead-count": "the header describes fewer leads than it declares; those that it describes count",
     "extra-lines": "lines after the last declared lead that are no comments are ignored",
@@ -56,7 +57,7 @@ REPAIRS: Final[dict[str, str]] = {
     "transposed": "the signal was stored as (samples, leads)",
     "length-differs": "the header declares another number of samples than are there; a MATLAB file's number counts, "
     "of a longer file in another format the declared ones are read",
-    "checksum-differs": "a lead's first value or checksum is not what the header declares: a line or samples were changed",
+    "checksum-differs": "a lead's first value or checksum is not as the header declares: line or samples were changed",
 }
 
 
@@ -337,7 +338,7 @@ def _read_fields(
 ) -> list[Any]:
     """Values of a line's fields, from its words in order; defaults for those that are left out.
 
-    `known` has a dictionary for each field, word -> value, kept from line to line: most words are the same in each lead.
+    `known` has a dictionary for each field, word -> value, kept from line to line: most words are the same in all.
     """
     values = []
     for field, token, meanings in zip(fields, tokens, known, strict=False):
@@ -375,6 +376,9 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
     source = _source(record)
     known = _nothing_known(SIGNAL_FIELDS)
     leads = tuple(_read_lead(line, source, notes, known) for line in lines[:declared])
+    scales = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
+    if len(scales) > 1:
+        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in scales))
     # Only MATLAB files are bound to have the record's name; others may be called anything.
     names = {without_mat(lead.file) for lead in leads if lead.file[-4:].lower() == ".mat"}
     if names - {record}:

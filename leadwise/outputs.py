@@ -81,7 +81,9 @@ def write_output(
     if not all(0 <= score <= 1 for score in scores):
         raise ValueError(f"{name}: scores must lie in [0, 1]")
     rows = [codes, [str(int(label)) for label in labels], [f"{score:.9g}" for score in scores]]
-    write_text(Path(path), "".join(f"{line}\n" for line in [f"#{name}", *(",".join(row) for row in rows)]))
+    text = "".join(f"{line}\n" for line in [f"#{name}", *(",".join(row) for row in rows)])
+    # Not waiting for the disk: that took longer than reading and preparing, and an answer is quickly given again.
+    write_text(Path(path), text, durable=False)
 
 
 def _number(text: str) -> float:

@@ -227,6 +227,8 @@ def _read_matrix(raw: bytes, header: Header, notes: Notes) -> NDArray[Any]:
             raise Refused(f"is cut off: {len(raw)} of {expected} bytes")
         if len(raw) == expected:
             return np.frombuffer(raw, dtype, offset=_V4_HEADER.size).reshape(columns, rows).T
+    if any(2000 <= number < 5000 for number in (kind, int.from_bytes(raw[:4], "big"))):
+        raise Refused("has numbers of a VAX or Cray, which SciPy cannot convert")
     return _read_scipy(raw, header, notes)
 
 

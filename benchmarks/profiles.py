@@ -1,0 +1,122 @@
+"""Where the time goes: python -m benchmarks.profiles training DATA | driver MODEL DATA
+
+`training` prepares the recordings in the folder DATA and times a few steps of recipe `paper` on them, operation by
+operation; `driver` scores the folder's recordings and times each stage. Both print a table of shares; what they write
+lies in a temporary folder that is removed.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from leadwise.classes import CODES
+from leadwise.dataset import prepare_dataset
+from leadwise.devices import choose_processor
+from leadwise.ensemble import load_model
+from leadwise.options import NetworkOptions, from_environment
+from leadwise.outputs import write_output
+from leadwise.recipes import PAPER
+from leadwise.recording import read_recording
+from leadwise.scoring import find_records
+from leadwise.signals import demographics, prepare
+from leadwise.training import Examples, FoldRun, train_epoch
+
+STEPS = 4
+# What a kernel's name says it is for; the first that matches counts.
+KINDS = (
+    ("convolution, backward", ("convolution_backward",)),
+    ("convolution, forward", ("convolution",)),
+    ("batch norm", ("batch_norm",)),
+    ("dropout mask", ("random_", "bitwise", "ge")),
+    ("cutting windows", ("index", "arange", "clamp_min_", "where")),
+    ("optimiser", ("_fused_adam", "zero_")),
+    ("ReLU, sums, products, pooling", ("",)),
+)
+
+
+class Stopwatch:
+    """Adds up the time of named stages."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[str, float] = defaultdict(float)
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Times the block."""
+        start = time.perf_counter()
+        yield
+        self.seconds[name] += time.perf_counter() - start
+
+
+def print_table(seconds: dict[str, float], count: int, unit: str) -> None:
+    """Stage, share of all, milliseconds a unit."""
+    total = sum(seconds.values())
+    for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
+        print(f"{name:32} {value / total:6.1%} {1000 * value / count:10.3f} ms a {unit}")
+    print(f"{'all':32} {1:6.0%} {1000 * total / count:10.3f} ms a {unit}, {count / total:.1f} {unit}s a second")
+
+
+def profile_training(data: str) -> None:
+    """A few training steps of one fold, by kind of operation."""
+    processor = choose_processor(from_environment(NetworkOptions))
+    with tempfile.TemporaryDirectory() as work:
+        dataset = prepare_dataset(data, work, PAPER.signal)
+        examples = Examples.of(dataset, processor.device)
+        run = FoldRun.begin(PAPER, seed=0, processor=processor)
+        size = PAPER.training.batch_size
+        members = torch.arange(len(dataset))[: size * STEPS]
+        train_epoch(run, examples, members[:size], 1e-4, PAPER)  # warm-up
+        activities = [ProfilerActivity.CPU]
+        if processor.device.type == "cuda":
+            activities.append(ProfilerActivity.CUDA)
+        with profile(activities=activities) as profiler:
+            train_epoch(run, examples, members, 1e-4, PAPER)
+    seconds: dict[str, float] = defaultdict(float)
+    for event in profiler.key_averages():
+        own = event.self_device_time_total if processor.device.type == "cuda" else event.self_cpu_time_total
+        kind = next(kind for kind, names in KINDS if any(name in event.key for name in names))
+        seconds[kind] += own / 1e6
+    print_table(seconds, len(members), "recording")
+
+
+def profile_driver(model_folder: str, data: str) -> None:
+    """All recordings of a folder from file to CSV, by stage, in batches as the driver has them."""
+    model = load_model(model_folder, choose_processor(from_environment(NetworkOptions)))
+    records, watch = find_records(Path(data)), Stopwatch()
+    with tempfile.TemporaryDirectory() as output:
+        for first in range(0, len(records), 64):
+            batch = records[first : first + 64]
+            with watch.stage("reading"):
+                recordings = [read_recording(path) for path in batch]
+            with watch.stage("preparing"):
+                signals = [prepare(recording, model.recipe.signal).values for recording in recordings]
+                people = np.stack([demographics(recording.header) for recording in recordings])
+            with watch.stage("networks, thresholds, votes"):
+                answer = model.predict(signals, people)
+            with watch.stage("writing"):
+                for path, labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
+                    rows = labels.astype(int).tolist(), scores.tolist()
+                    write_output(Path(output, f"{path.name}.csv"), path.name, CODES, *rows)
+    print_table(watch.seconds, len(records), "recording")
+
+
+COMMANDS: dict[str, tuple[Callable[..., None], int]] = {
+    "training": (profile_training, 1),
+    "driver": (profile_driver, 2),
+}
+
+if __name__ == "__main__":
+    command, count = COMMANDS.get(sys.argv[1] if len(sys.argv) > 1 else "", (None, 0))
+    if command is None or len(sys.argv) != 2 + count:
+        sys.exit("usage: python -m benchmarks.profiles training DATA | driver MODEL DATA")
+    command(*sys.argv[2:])
