@@ -5,8 +5,11 @@ A recording that cannot be used is answered with the model's prior, and the reas
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -14,9 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.classes import CODES
 from leadwise.dataset import find_recordings
 from leadwise.ensemble import Model
-from leadwise.progress import log
+from leadwise.outputs import write_output
+from leadwise.progress import log, track
 from leadwise.recording import Recording, RecordingError, read_recording, recording_from_arrays
 from leadwise.signals import demographics, prepare
 
@@ -51,11 +56,44 @@ def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) 
     return _score(model, [given])[0]
 
 
-def score_files(model: Model, paths: Iterable[Path], batch: int = 64) -> Iterator[Scored]:
-    """The answers for recordings by their paths, in their order, `batch` of them going through the networks at once."""
-    inputs = (_read(model, path) for path in paths)
-    while given := list(islice(inputs, batch)):
-        yield from _score(model, given)
+def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1) -> Iterator[Scored]:
+    """The answers for recordings by their paths, in their order, `batch` of them going through the networks at once.
+
+    `jobs` threads read the next two batches meanwhile; neither number changes an answer by more than rounding.
+    """
+    with ThreadPoolExecutor(jobs) as readers:
+        inputs = _ahead(readers, partial(_read, model), paths, 2 * batch)
+        while given := list(islice(inputs, batch)):
+            yield from _score(model, given)
+
+
+def _ahead(
+    readers: ThreadPoolExecutor, read: Callable[[Path], _Input | Scored], paths: Iterable[Path], ahead: int
+) -> Iterator[_Input | Scored]:
+    """What `read` gives for each path, in order, begun for the `ahead` next ones."""
+    waiting: deque[Future[_Input | Scored]] = deque()
+    for path in paths:
+        waiting.append(readers.submit(read, path))
+        if len(waiting) > ahead:
+            yield waiting.popleft().result()
+    while waiting:
+        yield waiting.popleft().result()
+
+
+def score_folder(model: Model, data: Path, output: Path, batch: int = 64, jobs: int = 1) -> None:
+    """Writes OUTPUT/NAME.csv for each recording below `data`; says at the end how many could not be used.
+
+    Raises ValueError as `find_records` does, OSError where the output cannot be written.
+    """
+    records = find_records(data)
+    output.mkdir(parents=True, exist_ok=True)
+    problems = 0
+    answers = track(score_files(model, records, batch, jobs), "scoring", len(records))
+    for record, scored in zip(records, answers, strict=True):
+        labels = scored.labels.astype(int).tolist()
+        write_output(output / f"{record.name}.csv", record.name, CODES, labels, scored.scores.tolist())
+        problems += scored.problem is not None
+    log.info("%d recordings scored, %d of them could not be used and got the training prior", len(records), problems)
 
 
 def find_records(folder: Path) -> list[Path]:

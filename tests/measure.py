@@ -108,8 +108,10 @@ class Ecg:
         low, high = max(0, peak - reach), min(len(self.size), peak + reach)
         window = self.size[low:high]
         near = window[max(0, peak - low - reach // 2) : peak - low + reach // 2]
-        active = (window > 0.05 * near.max()) & (self.speed[low:high] > 0.05 * self.speed[peak - reach // 2 : peak + reach // 2].max())
-        gap = round(0.012 * rate)
+        active = (window > 0.05 * near.max()) & (
+            self.speed[low:high] > 0.05 * self.speed[peak - reach // 2 : peak + reach // 2].max()
+        )
+        gap = round(0.016 * rate)
         start = end = peak - low
         while start > 0 and active[max(0, start - gap) : start].any():
             start -= 1

@@ -752,7 +752,7 @@ MATRIX = np.arange(12 * 40, dtype=np.int16).reshape(12, 40)
 EDITS = st.lists(
     st.tuples(st.floats(0, 1, exclude_max=True), st.sampled_from("=+-"), st.binary(max_size=3)), min_size=1, max_size=5
 )
-ANYTHING = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+ANYTHING = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def mutated(raw, edits):
@@ -779,11 +779,11 @@ def test_a_mutated_header_is_read_or_refused(write_record, edits):
 def test_no_changed_digit_of_a_header_changes_the_signal_in_silence():
     """Each digit replaced in turn: refused, a named repair, or the same leads at the same scale.
 
-    The sampling frequency is the one number of the signal that stands nowhere twice.
+    The sampling frequency is the one number of the signal that stands nowhere twice. Lead names are for signals.py.
     """
     text = HEADER.decode()
     plain = recording_from_arrays(text, MATRIX)
-    for place in (match.start() for match in re.finditer("[0-9]", text)):
+    for place in (match.start() for match in re.finditer("(?<!V)[0-9]", text)):
         changed_text = text[:place] + str((int(text[place]) + 7) % 10) + text[place + 1 :]
         try:
             recording = recording_from_arrays(changed_text, MATRIX)

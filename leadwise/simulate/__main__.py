@@ -35,9 +35,15 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SHARE",
         help="share of recordings that each diagnosis has at least, 0 to 1/24 (default: 0, as in the databases)",
     )
-    parser.add_argument("--noise", type=float, default=1.0, metavar="FACTOR", help="of wander, hum, muscle (default: 1)")
     parser.add_argument(
-        "--longest", type=float, default=math.inf, metavar="SECONDS", help="longer recordings are cut (default: none is)"
+        "--noise", type=float, default=1.0, metavar="FACTOR", help="of wander, hum, muscle (default: 1)"
+    )
+    parser.add_argument(
+        "--longest",
+        type=float,
+        default=math.inf,
+        metavar="SECONDS",
+        help="longer recordings are cut (default: none is)",
     )
     return parser
 

@@ -66,7 +66,9 @@ def _counts() -> Mapping[str, Mapping[str, int]]:
     """Recordings by diagnosis (a key of `CRITERIA`, or 'recordings' for all) and column."""
     with (DATA_FOLDER / "class_counts.csv").open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
-    keys = {row["class"]: "recordings" if row["class"] == "recordings" else diagnoses_of(row["class"])[0] for row in rows}
+    keys = {
+        row["class"]: "recordings" if row["class"] == "recordings" else diagnoses_of(row["class"])[0] for row in rows
+    }
     return {keys[row["class"]]: {name: int(value) for name, value in row.items() if name != "class"} for row in rows}
 
 

@@ -76,7 +76,9 @@ def _check(recordings: int, sources: Sequence[str], class_floor: float, longest:
     if recordings < 1:
         raise ValueError(f"a folder needs at least 1 recording, not {recordings}")
     if not 0 <= class_floor * len(CRITERIA) <= 1:
-        raise ValueError(f"the share of each of {len(CRITERIA)} classes is from 0 to 1/{len(CRITERIA)}, not {class_floor}")
+        raise ValueError(
+            f"the share of each of {len(CRITERIA)} classes is from 0 to 1/{len(CRITERIA)}, not {class_floor}"
+        )
     if not longest >= 1:
         raise ValueError(f"the longest recording has at least 1 second, not {longest}")
 

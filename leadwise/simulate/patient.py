@@ -53,7 +53,7 @@ _NO_ATRIA: Mapping[str, Choice] = {"pr": (0, 0), "pac": (0, 0)}  # no P wave: no
 # Criteria: Surawicz et al. 2009 (conduction and axis; AHA/ACCF/HRS), Rautaharju et al. 2009 (QT and T waves; the same),
 # Thygesen et al. 2018 (Q waves). Ranges keep a margin to the limits, so that a measurement agrees.
 CRITERIA: Mapping[str, Mapping[str, Choice]] = {
-    "NSR": {"rhythm": ("sinus",), "heart_rate": (63, 97), "irregularity": (0.005, 0.03)},
+    "NSR": {"rhythm": ("sinus",), "heart_rate": (63, 97)},
     "SB": {"rhythm": ("sinus",), "heart_rate": (40, 57)},
     "STach": {"rhythm": ("sinus",), "heart_rate": (104, 150), "irregularity": (0.002, 0.015)},
     "SA": {"rhythm": ("sinus",), "irregularity": (0.13, 0.22)},
