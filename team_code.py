@@ -9,7 +9,6 @@ from __future__ import annotations
 import dataclasses
 import platform
 import shutil
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,7 +25,7 @@ from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, 
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, read_json, write_json
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
-from leadwise.progress import duration, log, log_to_stdout
+from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.scoring import score_arrays
 from leadwise.thresholds import best_constant_answer, search_thresholds
@@ -39,9 +38,8 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     """Trains a model on the recordings in `data_directory` and leaves it in the folder `model_directory`.
 
     Without `options` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
-    of the same recordings and recipe is left as it is.
+    of the same recordings and recipe is left as it is. After each fold the folder is a model of the folds so far.
     """
-    start = time.monotonic()
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     recipe, processor = chosen_recipe(options), choose_processor(options)
@@ -54,16 +52,15 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     begin_or_resume(checkpoint, run, options.fresh)
     dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
     validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
-    folds = []
+    folds: list[dict[str, Any]] = []
     for fold in range(recipe.training.folds):
         validation = validation_fold == fold
         path, seed = checkpoint / fold_file(fold), recipe.training.seed + fold
         result = train_fold(dataset, validation, recipe, processor, path, seed, f"fold {fold}")
         folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
-    training = run | training_facts(dataset, processor, time.monotonic() - start)
-    save_facts(model, recipe, prior_answer(dataset), folds, training)
+        save_facts(model, recipe, prior_answer(dataset), folds, run | training_facts(dataset, processor, folds))
     shutil.rmtree(checkpoint)
-    log.info("%s: %d networks in %s", model, len(folds), duration(time.monotonic() - start))
+    log.info("%s: %d networks", model, len(folds))
 
 
 def chosen_recipe(options: TrainingOptions) -> Recipe:
@@ -77,13 +74,14 @@ def chosen_recipe(options: TrainingOptions) -> Recipe:
 
 
 def is_finished(model: Path, run: dict[str, Any]) -> bool:
-    """Whether the folder holds a complete model of this run: of the same recordings and the same recipe."""
+    """Whether the folder holds all networks of this run: of the same recordings and the same recipe."""
     try:
         facts = read_facts(model)
     except ModelError:
         return False
     same = {key: facts["training"].get(key) for key in run} == as_json(run)
-    return same and all((model / fold["file"]).exists() for fold in facts["folds"])
+    complete = len(facts["folds"]) == run["recipe"]["training"]["folds"]
+    return same and complete and all((model / fold["file"]).exists() for fold in facts["folds"])
 
 
 def begin_or_resume(checkpoint: Path, run: dict[str, Any], fresh: bool) -> None:
@@ -127,8 +125,8 @@ def prior_answer(dataset: Dataset) -> Answer:
     return Answer(best_constant_answer(dataset.labels)[None], dataset.labels.mean(0, keepdims=True))
 
 
-def training_facts(dataset: Dataset, processor: Processor, seconds: float) -> dict[str, Any]:
-    """What model.json says of the training."""
+def training_facts(dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off."""
     return {
         "recordings": len(dataset),
         "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
@@ -139,7 +137,7 @@ def training_facts(dataset: Dataset, processor: Processor, seconds: float) -> di
         "device": processor.name,
         "precision": processor.precision,
         "threads": torch.get_num_threads(),
-        "seconds": round(seconds, 1),
+        "seconds": round(sum(epoch["seconds"] for fold in folds for epoch in fold["epochs"]), 1),
     }
 
 

@@ -75,7 +75,7 @@ class Model:
         return (totals / count).numpy()
 
     def predict(self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]) -> Answer:
-        """Labels by vote, each network with its own thresholds, and mean probabilities as scores (design, section 3)."""
+        """Labels by vote, each network with its own thresholds, and mean probabilities as scores."""
         probabilities = self.probabilities(signals, demographics)
         answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
         return Answer(vote(np.stack(answers)), probabilities.mean(0))
@@ -92,7 +92,7 @@ class Model:
         return torch.from_numpy(windows), torch.from_numpy(owners)
 
 
-def fold_file(fold: int) -> str:
+def fold_file(fold: int | str) -> str:
     """The name of a fold's weights in a model folder."""
     return f"fold{fold}.safetensors"
 
@@ -108,7 +108,10 @@ def save_network(folder: Path, fold: int, state: dict[str, Tensor]) -> str:
 def save_facts(
     folder: Path, recipe: Recipe, prior: Answer, folds: Sequence[dict[str, Any]], training: dict[str, Any]
 ) -> None:
-    """Writes model.json. Each of `folds` has at least `file`, `sha256` and `thresholds` (24)."""
+    """Writes model.json, then removes networks of an earlier model that it does not name.
+
+    Each of `folds` has at least `file`, `sha256` and `thresholds` (24).
+    """
     facts = {
         "format": FORMAT,
         "version": VERSION,
@@ -119,6 +122,8 @@ def save_facts(
         "training": training,
     }
     write_json(folder / "model.json", facts)
+    for path in set(folder.glob(fold_file("*"))) - {folder / fold["file"] for fold in folds}:
+        path.unlink()
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:

@@ -13,11 +13,9 @@ import math
 import os
 import re
 import stat
-import struct
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -25,8 +23,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.header import (
-    MAX_LEADS,
-    MAX_SAMPLES,
     REPAIRS,
     Header,
     LeadHeader,
@@ -38,6 +34,7 @@ from leadwise.header import (
     quote,
     without_mat,
 )
+from leadwise.matlab import read_matrix
 
 __all__ = [
     "REPAIRS",
@@ -109,7 +106,7 @@ def read_recording(path: str | Path) -> Recording:
         if matrix is None:
             data = _read_wfdb(record, header, notes)
         else:
-            data = _read_matrix(_read_bytes(matrix, MAX_SIGNAL_BYTES), header, notes)
+            data = read_matrix(_read_bytes(matrix, MAX_SIGNAL_BYTES), len(header.leads), notes)
         return _recording(header, data, notes)
     except (Refused, MemoryError) as refusal:
         raise RecordingError(str(matrix or f"{record}.hea"), _reason(refusal)) from None
@@ -204,75 +201,12 @@ def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-# --- Signals in MATLAB files
-
-# MATLAB v4: type, rows, columns, imaginary part, length of the name; then the name. Types below 1000 are little-endian.
-_V4_HEADER = struct.Struct("<5i4s")
-_V4_TYPES = {0: "<f8", 10: "<f4", 20: "<i4", 30: "<i2", 40: "<u2", 50: "u1"}
-
-
-def _read_matrix(raw: bytes, header: Header, notes: Notes) -> NDArray[Any]:
-    """The matrix of a MATLAB file: straight from the bytes where it is a lone v4 `val`, through SciPy elsewhere."""
-    if not raw:
-        raise Refused("is empty")
-    if len(raw) < _V4_HEADER.size:
-        raise Refused(f"is cut off: {len(raw)} bytes")
-    kind, rows, columns, imaginary, name_length, name = _V4_HEADER.unpack_from(raw)
-    if kind in _V4_TYPES and (imaginary, name_length, name) == (0, 4, b"val\0"):
-        if rows <= 0 or columns <= 0:
-            raise Refused(f"has a matrix of {rows} x {columns}: no samples")
-        dtype = np.dtype(_V4_TYPES[kind])
-        expected = _V4_HEADER.size + rows * columns * dtype.itemsize
-        if len(raw) < expected:
-            raise Refused(f"is cut off: {len(raw)} of {expected} bytes")
-        if len(raw) == expected:
-            return np.frombuffer(raw, dtype, offset=_V4_HEADER.size).reshape(columns, rows).T
-    if any(2000 <= number < 5000 for number in (kind, int.from_bytes(raw[:4], "big"))):
-        raise Refused("has numbers of a VAX or Cray, which SciPy cannot convert")
-    return _read_scipy(raw, header, notes)
-
-
-def _read_scipy(raw: bytes, header: Header, notes: Notes) -> NDArray[Any]:
-    """The matrix of any MATLAB file up to version 7.2."""
-    import scipy.io
-
-    try:
-        name = _choose_variable(scipy.io.whosmat(BytesIO(raw)), len(header.leads), len(raw), notes)
-        data = scipy.io.loadmat(BytesIO(raw), variable_names=[name])[name]
-    except Refused:
-        raise
-    except NotImplementedError:
-        raise Refused("is a MATLAB 7.3 (HDF5) file; version 7 or earlier is needed") from None
-    except Exception as error:  # SciPy's readers raise whatever a damaged file makes of them
-        raise Refused(f"is no MATLAB file that can be read: {quote(_reason(error))}") from error
-    return np.asarray(data)
-
-
-_NUMERIC = frozenset({"double", "single", *(f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64))})
-_MAX_DEFLATION = 1032  # the most that deflate can shrink anything (zlib's technical details)
-
-
-def _choose_variable(variables: Iterable[tuple[str, tuple[int, ...], str]], leads: int, size: int, notes: Notes) -> str:
-    """`val`, or the only matrix with the right number of leads; refused where it cannot be as large as it says."""
-    matrices = {name: shape for name, shape, kind in variables if kind in _NUMERIC and len(shape) == 2}
-    fitting = [name for name, shape in matrices.items() if leads in shape]
-    if "val" not in matrices and len(fitting) != 1:
-        raise Refused(f"has no matrix val; matrices in it: {quote(', '.join(matrices))}")
-    name = "val" if "val" in matrices else fitting[0]
-    if name != "val":
-        notes.add("variable-name", quote(name))
-    rows, columns = matrices[name]
-    if rows * columns > min(MAX_LEADS * MAX_SAMPLES, size * _MAX_DEFLATION):
-        raise Refused(f"declares a matrix of {rows} x {columns} in {size} bytes")
-    return name
-
-
 # --- Signals in other WFDB files
 
 # Bytes that a sample takes in each of WFDB's formats (signal(5)); 508, 516 and 524 are FLAC, which may take far fewer.
 _WFDB_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
 _WFDB_BYTES |= {"310": 4 / 3, "311": 4 / 3}
-_FLAC_BYTES = dict.fromkeys(("508", "516", "524"), 1 / _MAX_DEFLATION)
+_FLAC_BYTES = dict.fromkeys(("508", "516", "524"), 1 / 1000)
 
 
 class _Format(NamedTuple):

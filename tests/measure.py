@@ -92,11 +92,15 @@ class Ecg:
     @staticmethod
     def _without_t(peaks: NDArray[np.int64], heights: Array) -> NDArray[np.int64]:
         """Drops what is much weaker than the peak before it and comes within 0.56 of the usual interval: a T wave."""
-        strong = peaks[heights > 0.5 * np.percentile(heights, 90)]
-        reach = 0.56 * np.median(np.diff(strong)) if len(strong) > 1 else 0.0
+        usual = np.percentile(heights, 90)
+        strong = peaks[heights > 0.5 * usual]
+        interval = np.median(np.diff(strong)) if len(strong) > 1 else 0.0
         kept: list[int] = []
         for place, height in enumerate(heights):
-            if kept and peaks[place] - peaks[kept[-1]] < reach and height < 0.45 * heights[kept[-1]]:
+            before = heights[kept[-1]] if kept else usual
+            # At the start it may be the T wave of a beat that was not recorded.
+            gap = peaks[place] - peaks[kept[-1]] if kept else interval - (strong[0] - peaks[place])
+            if height < 0.45 * before and gap < 0.56 * interval:
                 continue
             kept.append(place)
         return peaks[kept]

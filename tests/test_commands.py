@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -13,12 +14,15 @@ import pytest
 from conftest import header_text, v4_matrix
 from safetensors.torch import load_file
 
+import team_code
 from leadwise.classes import CODES
 from leadwise.ensemble import load_model
+from leadwise.options import TrainingOptions
 from leadwise.outputs import read_output
 from leadwise.recording import read_recording
 from leadwise.scoring import find_records, score_arrays, score_files
 from leadwise.signals import demographics, prepare
+from leadwise.training import FoldResult, train_fold
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("--recipe", "quick", "--epochs", "1", "--jobs", "1")
@@ -106,6 +110,35 @@ def test_the_same_command_gives_the_same_bytes(data: Path, model: Path, tmp_path
     for fold in (0, 1):
         name = f"fold{fold}.safetensors"
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
+    data: Path, model: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop_at_the_second_fold(*arguments: object) -> FoldResult:
+        if arguments[-1] == "fold 1":
+            raise KeyboardInterrupt
+        return train_fold(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(team_code, "train_fold", stop_at_the_second_fold)
+    options = TrainingOptions(recipe="quick", epochs=1, jobs=1)
+    with pytest.raises(KeyboardInterrupt):
+        team_code.training_code(str(data), str(tmp_path), options)
+    assert len(load_model(tmp_path).networks) == 1
+    assert (tmp_path / "checkpoint").is_dir()
+    monkeypatch.undo()
+    run("train_model.py", data, tmp_path, *QUICK)
+    assert not (tmp_path / "checkpoint").exists()
+    for fold in (0, 1):
+        name = f"fold{fold}.safetensors"
+        assert (tmp_path / name).read_bytes() == (model / name).read_bytes()
+
+
+def test_networks_of_an_earlier_model_do_not_stay(data: Path, model: Path, tmp_path: Path) -> None:
+    copy = shutil.copytree(model, tmp_path / "model")
+    (copy / "fold7.safetensors").write_bytes(b"of an ensemble of eight")
+    run("train_model.py", data, copy, *QUICK, "--seed", "5")
+    assert sorted(path.name for path in copy.iterdir()) == ["fold0.safetensors", "fold1.safetensors", "model.json"]
 
 
 def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path, tmp_path: Path) -> None:

@@ -61,9 +61,13 @@ def is_af(e: Ecg) -> bool:
 
 
 def is_afl(e: Ecg) -> bool:
+    """About 300 waves a minute, clear in the inferior leads, slowly down and steeply up: a sawtooth.
+
+    With 2:1 conduction T falls on every second wave, always alike: their common shape says nothing of either.
+    """
     fits = [e.flutter(name) for name in ("II", "III", "aVF")]
-    # rate about 300, clear in the inferior leads, slowly down and steeply up: a sawtooth
-    return all(220 < rate < 350 and height > 0.08 and falling > 1.5 for rate, height, falling in fits)
+    regular = all(220 < rate < 350 and height > 0.08 for rate, height, _ in fits)
+    return regular and (e.heart_rate > 112 or sum(falling > 1.5 for *_, falling in fits) >= 2)
 
 
 def is_paced(e: Ecg) -> bool:
@@ -91,7 +95,7 @@ def is_pvc(e: Ecg) -> bool:
 
 
 def has_long_pr(e: Ecg) -> bool:
-    return e.p_wave()[1] > 200
+    return e.p_wave()[1] > 200 and sinus_waves(e)
 
 
 def has_rsr(e: Ecg) -> bool:
@@ -123,22 +127,22 @@ def is_nsivcb(e: Ecg) -> bool:
     return 110 <= e.qrs_width < 120 and not has_rsr(e) and not left_pattern(e)
 
 
-def early_axis(e: Ecg) -> float:
-    """The axis; of the first half alone where the right ventricle comes late."""
-    return e.axis(65 if e.qrs_width > 120 and e.pattern("V1").endswith("+") else None)
+def until(e: Ecg) -> float | None:
+    """How much of QRS counts for the axis, ms: the first part where the right ventricle comes late, else all (None)."""
+    return 65 if e.qrs_width > 120 and e.pattern("V1").endswith("+") else None
 
 
 def is_lad(e: Ecg) -> bool:
-    return -90 < early_axis(e) < -30 and e.net("II", 65) < 0 < e.net("I", 65)
+    return -90 < e.axis(until(e)) < -30 and e.net("II", until(e)) < 0 < e.net("I", until(e))
 
 
 def is_rad(e: Ecg) -> bool:
-    return early_axis(e) > 90 and e.net("I", 65) < 0 < e.net("aVF", 65)
+    return e.axis(until(e)) > 90 and e.net("I", until(e)) < 0 < e.net("aVF", until(e))
 
 
 def is_lafb(e: Ecg) -> bool:
     start = all(e.pattern(name).startswith("+-") for name in ("II", "III", "aVF"))
-    return -90 < early_axis(e) < -45 and e.pattern("aVL").startswith("-+") and start
+    return -90 < e.axis(until(e)) < -45 and e.pattern("aVL").startswith("-+") and start
 
 
 def is_low(e: Ecg) -> bool:
@@ -150,7 +154,7 @@ def has_long_qt(e: Ecg) -> bool:
 
 
 def pathological_q(e: Ecg, name: str) -> bool:
-    first, width = e.deflections(name)[0]
+    first, width = (e.deflections(name) or [(0.0, 0.0)])[0]
     return first < 0 and width >= 40 and -first >= max(e.qrs(name).max(), 0.0) / 4
 
 
