@@ -1,8 +1,8 @@
 """MATLAB files: bytes in, the one matrix with an ECG out.
 
 Version 4 (what the Challenge has) is a list of plain matrices and is read straight from the bytes. Of version 5 the
-one matrix that is wanted is looked up and its tags are checked; SciPy then sees that matrix alone, since on damaged tags
-its reader ends the process (a segmentation fault, SciPy 1.17), and packed files may declare any size.
+one matrix that is wanted is looked up and its tags are checked; SciPy then sees that matrix alone, because on damaged
+tags its reader ends the process (a segmentation fault, SciPy 1.17), and because packed files may declare any size.
 This file knows no headers and no recordings; a file that cannot be used is `Refused`.
 """
 

@@ -41,7 +41,7 @@ class Scores:
 def evaluate(labels: ArrayLike, answers: ArrayLike, scores: ArrayLike) -> Scores:
     """All figures for labels, answers (bool) and scores (probabilities), each (recordings, 24).
 
-    A NaN score counts as 0. Raises ValueError where the shapes differ or are not (recordings, 24), at least one of them.
+    A NaN score counts as 0. Raises ValueError where the shapes differ, are not (recordings, 24), or have no recording.
     """
     labels, answers = _classes_of(labels), _classes_of(answers)
     scores = np.asarray(scores, dtype=np.float64)

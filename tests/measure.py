@@ -31,11 +31,11 @@ def remove_spikes(signal: Array, sampling_frequency: float) -> tuple[Array, Arra
     padded = np.pad(signal, ((0, 0), (reach, reach)), mode="edge")
     beside = (padded[:, : -2 * reach] + padded[:, 2 * reach :]) / 2
     steep = np.abs(signal - beside).max(axis=0)
-    peaks, _ = find_peaks(steep, height=0.25, distance=max(1, round(0.03 * sampling_frequency)))
+    peaks, _ = find_peaks(steep, height=0.15, distance=max(1, round(0.008 * sampling_frequency)))
     clean, spikes = signal.copy(), []
     for peak in peaks:
         low, high = max(0, peak - reach), min(signal.shape[1] - 1, peak + reach)
-        inner = steep[peak] > 4 * max(np.ptp(signal[:, [low, high]], axis=1).max(), 0.02)
+        inner = steep[peak] > 3 * max(np.ptp(signal[:, [low, high]], axis=1).max(), 0.02)
         if inner:
             spikes.append(peak / sampling_frequency)
             weight = np.linspace(0, 1, high - low + 1)
@@ -218,9 +218,10 @@ class Ecg:
         if len(peaks) == 0:
             return 0.0, float("nan")
         # Back from its last top until 20 ms are below a tenth of it, at most to the end of the T wave before.
-        level, gap = 0.1 * window[peaks[-1]], round(0.02 * rate)
-        earliest = max(gap, onset - round((float(np.median(self.rr)) - self.qt() / 1000) * rate))
-        start = int(peaks[-1])
+        earliest = max(round(0.02 * rate), onset - round((float(np.median(self.rr)) - self.qt() / 1000) * rate))
+        start, gap = int(peaks[-1]), round(0.02 * rate)
+        floor = window[min(earliest, start) : start + 1].min()
+        level = floor + 0.1 * (window[start] - floor)
         while start > earliest and window[start - gap : start].max() > level:
             start -= 1
         return float(window[peaks[-1]]), (onset - start) / rate * 1000
@@ -287,27 +288,31 @@ class Ecg:
         peaks, _ = find_peaks(values, height=0.3 * values.max(), prominence=0.02 * values.max())
         return len(peaks) >= 2
 
-    def flutter(self, name: str) -> tuple[float, float, float]:
-        """The regular atrial wave of one lead: rate (/min), height (mV peak to peak), and fall time / rise time.
+    def flutter(self, names: tuple[str, ...]) -> tuple[float, Array, Array]:
+        """The regular atrial wave: its rate (/min), and for each lead its height (mV) and its fall time / rise time.
 
-        The best fit of a wave of 200 to 400 /min with four overtones to all that lies outside of QRS.
+        The best fit of a wave of 200 to 400 /min with two overtones to all that lies outside of QRS, in all leads at once.
         """
         rate, samples = self.sampling_frequency, self.signal.shape[1]
-        free = np.ones(samples, dtype=bool)
+        free = np.zeros(samples, dtype=bool)
+        free[self.edges[0, 0] : self.edges[-1, 0] : max(1, round(rate / 125))] = True
         for onset, end in self.edges:
             free[max(0, onset - round(0.01 * rate)) : end + round(0.02 * rate)] = False
-        free &= (np.arange(samples) > self.edges[0, 0]) & (np.arange(samples) < self.edges[-1, 0])
-        times, values = np.nonzero(free)[0] / rate, self.signal[LEADS.index(name), free]
-        values = values - values.mean()
-        best: tuple[float, float, Array] = (np.inf, 0.0, np.zeros(0))
-        for per_minute in np.arange(200, 400.5, 0.5):
-            turn = 2 * np.pi * per_minute / 60 * times * np.arange(1, 4)[:, None]
-            basis = np.concatenate([np.cos(turn), np.sin(turn)]).T
-            weights, *_ = np.linalg.lstsq(basis, values, rcond=None)
-            error = float(np.sum((values - basis @ weights) ** 2))
-            if error < best[0]:
-                best = (error, float(per_minute), weights)
-        turn = 2 * np.pi * np.linspace(0, 1, 400, endpoint=False) * np.arange(1, 4)[:, None]
-        wave = np.concatenate([np.cos(turn), np.sin(turn)]).T @ best[2]
-        falling = (wave.argmin() - wave.argmax()) % 400
-        return best[1], float(np.ptp(wave)), falling / (400 - falling)
+        times = np.nonzero(free)[0] / rate
+        values = self.signal[[LEADS.index(name) for name in names]][:, free].T
+        values = values - values.mean(axis=0)
+        harmonics = 2 * np.pi * np.arange(1, 4)[:, None]
+
+        def waves(per_minute: float, when: Array) -> Array:
+            turn = per_minute / 60 * when * harmonics
+            return np.concatenate([np.cos(turn), np.sin(turn)]).T
+
+        def fit(per_minute: float) -> tuple[float, Array]:
+            basis = waves(per_minute, times)
+            weights = np.linalg.lstsq(basis, values, rcond=None)[0]
+            return float(np.sum((values - basis @ weights) ** 2)), weights
+
+        best = min(np.arange(200, 400.5, 0.5), key=lambda per_minute: fit(per_minute)[0])
+        wave = waves(60.0, np.linspace(0, 1, 400, endpoint=False)) @ fit(best)[1]  # one turn, (400, leads)
+        falling = (wave.argmin(axis=0) - wave.argmax(axis=0)) % 400
+        return float(best), np.ptp(wave, axis=0), falling / (400 - falling)

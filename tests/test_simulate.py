@@ -65,9 +65,9 @@ def is_afl(e: Ecg) -> bool:
 
     With 2:1 conduction T falls on every second wave, always alike: their common shape says nothing of either.
     """
-    fits = [e.flutter(name) for name in ("II", "III", "aVF")]
-    regular = all(220 < rate < 350 and height > 0.08 for rate, height, _ in fits)
-    return regular and (e.heart_rate > 112 or sum(falling > 1.5 for *_, falling in fits) >= 2)
+    rate, heights, falling = e.flutter(("II", "III", "aVF"))
+    sawtooth = e.heart_rate > 112 or (falling > 1.5).sum() >= 2
+    return 220 < rate < 350 and bool((heights > 0.08).all()) and sawtooth
 
 
 def is_paced(e: Ecg) -> bool:
@@ -248,7 +248,7 @@ def test_two_diagnoses_at_once_are_both_in_the_signal(pair: tuple[str, str]) -> 
         assert [MEANING[key](both) for key in pair] == [True, True], (pair, seed)
 
 
-@pytest.mark.parametrize(("one", "other"), itertools.combinations(CRITERIA, 2))
+@pytest.mark.parametrize(("one", "other"), list(itertools.combinations(CRITERIA, 2)))
 def test_pairs_are_simulated_or_refused(one: str, other: str) -> None:
     assert compatible(one, other) == compatible(other, one)
     if compatible(one, other):
