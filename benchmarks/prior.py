@@ -12,14 +12,15 @@ import numpy as np
 
 from leadwise.classes import label_vector
 from leadwise.ensemble import read_facts
-from leadwise.evaluation import scores_table, find_headers, header_codes
+from leadwise.evaluation import find_headers, scores_table
+from leadwise.header import header_codes
 from leadwise.metric import evaluate
 
 
 def main(model: str, labels_folder: str) -> None:
     """Prints the two lines."""
     prior = read_facts(model)["prior"]
-    labels = np.array([label_vector(header_codes(header)) for header in find_headers(labels_folder)])
+    labels = np.array([label_vector(header_codes(header.read_bytes())) for header in find_headers(labels_folder)])
     answers = np.tile(np.array(prior["labels"], bool), (len(labels), 1))
     scores = np.tile(np.array(prior["scores"]), (len(labels), 1))
     print(scores_table(evaluate(labels, answers, scores)), end="")

@@ -7,7 +7,6 @@ networks.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -15,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.classes import CODES, label_vector
+from leadwise.header import header_codes
 from leadwise.metric import Scores, evaluate
 from leadwise.outputs import read_output
 
 Remark = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
 
 # As header.py reads comment lines: `#Dx: ...`, `# Dx: ...`, the key in any case.
-_DX_LINE = re.compile(r"^[ \t]*#[# \t]*Dx[ \t]*:(.*)$", re.ASCII | re.IGNORECASE | re.MULTILINE)
 
 
 def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Scores:
@@ -32,7 +31,7 @@ def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, rema
     """
     headers = find_headers(labels_folder)
     outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
-    labels = np.array([label_vector(header_codes(header)) for header in headers])
+    labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
     answers, scores = zip(*(_output_vectors(output, remark) for output in outputs), strict=True)
     return evaluate(labels, np.array(answers), np.array(scores))
 
@@ -47,14 +46,6 @@ def find_headers(folder: str | Path) -> list[Path]:
     if not headers:
         raise ValueError(f"no headers (.hea) in {folder}")
     return sorted(headers, key=lambda path: path.name)
-
-
-def header_codes(path: str | Path) -> tuple[str, ...]:
-    """What the header's `#Dx:` or `# Dx:` lines list, in their order, trimmed; nothing where there is no such line."""
-    # Codes are digits: any other character may come out wrong without touching a label.
-    text = Path(path).read_text(encoding="utf-8-sig", errors="replace")
-    codes = (code.strip() for line in _DX_LINE.findall(text) for code in line.split(","))
-    return tuple(code for code in codes if code)
 
 
 def scores_table(scores: Scores) -> str:

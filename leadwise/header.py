@@ -315,6 +315,12 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
     )
 
 
+def header_codes(text: str | bytes | Sequence[str]) -> tuple[str, ...]:
+    """The items of all Dx lines alone, as `Header.codes` has them, also where a signal line would refuse the header."""
+    codes: tuple[str, ...] = _read_comments(_split_lines(text)[1], Notes()).get("dx", ())
+    return codes
+
+
 def _split_lines(text: str | bytes | Sequence[str]) -> tuple[list[str], list[str]]:
     """Lines and comment lines, without blank ones and blanks around them; any line ends, with or without a mark."""
     if isinstance(text, bytes):

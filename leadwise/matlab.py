@@ -76,6 +76,7 @@ def _matrices4(raw: bytes) -> dict[str, _Matrix4]:
     matrices: dict[str, _Matrix4] = {}
     position = 0
     while position + 20 <= len(raw):  # each round goes on by 21 bytes at least
+        # Types are below 5000, so the two bytes that are 0 tell the byte order.
         order = "<" if raw[position + 3] == 0 and raw[position + 2] == 0 else ">"
         kind, rows, columns, imaginary, name_length = struct.unpack_from(f"{order}5i", raw, position)
         machine, zero, number, form = (kind // place % 10 for place in (1000, 100, 10, 1))
@@ -132,6 +133,7 @@ def _matrices5(raw: bytes) -> dict[str, _Matrix5]:
             continue  # no matrix of real numbers, or damaged
         if size > (MAX_INFLATION * len(element) + MAX_SILENCE if kind == _PACKED else len(element)):
             raise Refused(f"declares a matrix of {shape[0]} x {shape[1]} in {len(element)} bytes")
+        # The first of a name counts, as in SciPy.
         matrices.setdefault(name, _Matrix5(shape, element, kind == _PACKED, size))
     return matrices
 
@@ -161,6 +163,7 @@ def _elements5(raw: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 def _parse_head(head: bytes, order: str) -> tuple[str, tuple[int, int], int]:
     """Name, shape and bytes of a matrix element of real numbers. Raises ValueError or the like where it is none."""
+    # Tag; flags with theirs; rows and columns with theirs; then name and numbers, each with its tag.
     words = struct.unpack_from(f"{order}10I", head)
     if words[0] != _MATRIX or words[2:4] != (_UINT32, 8) or words[6:8] != (_INT32, 8):
         raise ValueError("other tags than those of a plain two-dimensional matrix")

@@ -49,8 +49,8 @@ __all__ = [
     "recording_from_arrays",
 ]
 
-MAX_HEADER_BYTES: Final = 1 << 20
-MAX_SIGNAL_BYTES: Final = 1 << 31
+MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
+MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,7 +153,7 @@ def _matrix_path(record: str, header: Header, notes: Notes) -> Path | None:
     names = {lead.file for lead in header.leads}
     if not any(name.lower().endswith(".mat") for name in names):
         return None
-    own = _existing(record, ".mat")
+    own = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
     if own is None:
         if len(names) != 1:
             raise RecordingError(f"{record}.mat", "there is no such signal file")
@@ -272,6 +272,7 @@ def _check_size(path: Path, leads: Sequence[LeadHeader], samples: int | None, no
     needed = offset + math.ceil((samples or 1) * frame)
     if needed > size or frame == 0:
         raise RecordingError(str(path), f"is cut off: {size} of at least {needed} bytes")
+    # A skew makes wfdb append as many samples.
     if max(part.skew for part in formats) > size:
         raise RecordingError(str(path), "has a skew beyond its end")
     there = int((size - offset) / frame)
@@ -289,7 +290,7 @@ def _recording(header: Header, data: NDArray[Any], notes: Notes) -> Recording:
     if header.samples is not None and header.samples != samples:
         notes.add("length-differs", f"{header.samples} declared, {samples} there")
     _compare_checksums(header.leads, counts, notes)
-    counts.flags.writeable = False
+    counts.flags.writeable = False  # a recording is what its files say; whoever changes samples makes a copy
     return Recording(header, counts, header.repairs + notes.repairs())
 
 
@@ -312,7 +313,7 @@ def _canonical(data: NDArray[Any]) -> NDArray[Any]:
     """A C-ordered copy of the counts as int16, int32 or float64: the first of them that holds every value."""
     if data.dtype.kind not in "iuf":
         raise Refused(f"the signal has values of type {data.dtype}, which are no counts")
-    if data.dtype == np.int16:
+    if data.dtype == np.int16:  # what the Challenge has: no second look at the values
         return np.array(data, np.int16, order="C")
     for dtype in (np.int16, np.int32):
         with np.errstate(invalid="ignore"):

@@ -17,8 +17,9 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.header import Header, Notes, RecordingError, Repair, quote
 from leadwise.recipes import SignalRecipe
-from leadwise.recording import Header, Recording, RecordingError, Repair
+from leadwise.recording import Recording
 
 STANDARD_LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -64,16 +65,6 @@ class Signal:
     repairs: tuple[Repair, ...] = ()
 
 
-class _Notes(dict[str, list[str]]):
-    """Repairs while they are being made: name -> details, which are lead names and numbers."""
-
-    def add(self, name: str, detail: str) -> None:
-        self.setdefault(name, []).append(detail)
-
-    def repairs(self) -> tuple[Repair, ...]:
-        return tuple(Repair(name, ", ".join(dict.fromkeys(details))) for name, details in self.items())
-
-
 def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     """The network's input of a recording: standard leads in the recipe's unit, at its sampling frequency.
 
@@ -97,7 +88,7 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     """
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
-    names, notes = recording.lead_names, _Notes()
+    names, notes = recording.lead_names, Notes()
     values = _converted(recording, unit)
     if values.dtype == np.float64:  # only then can a sample be no number
         values = _without_gaps(values, names, notes).astype(np.float32)
@@ -118,21 +109,21 @@ def _converted(recording: Recording, unit: str) -> NDArray[Any]:
     return values
 
 
-def _without_gaps(values: NDArray[np.float64], names: Sequence[str], notes: _Notes) -> NDArray[np.float64]:
+def _without_gaps(values: NDArray[np.float64], names: Sequence[str], notes: Notes) -> NDArray[np.float64]:
     """The same leads with linear interpolation where a sample is NaN or infinite; zeros where a lead has no number."""
     finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
     for lead in np.flatnonzero(~finite.all(axis=1)).tolist():
         good, bad = np.flatnonzero(finite[lead]), np.flatnonzero(~finite[lead])
         if good.size:
             values[lead, bad] = np.interp(bad, good, values[lead, good])
-            notes.add("samples-interpolated", f"{bad.size} of {_quote(names[lead])}")
+            notes.add("samples-interpolated", f"{bad.size} of {quote(names[lead])}")
         else:
             values[lead] = 0
-            notes.add("lead-without-values", _quote(names[lead]))
+            notes.add("lead-without-values", quote(names[lead]))
     return values
 
 
-def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: _Notes) -> Float32:
+def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: Notes) -> Float32:
     """Leads (any, samples), of which `rows` tells which is which, put into standard order and completed."""
     ordered = np.zeros((len(STANDARD_LEADS), values.shape[1]), np.float32)
     for lead, name in enumerate(STANDARD_LEADS):
@@ -147,29 +138,24 @@ def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: _No
     return ordered
 
 
-def _standard_rows(source: str, names: Sequence[str], notes: _Notes) -> dict[str, int]:
+def _standard_rows(source: str, names: Sequence[str], notes: Notes) -> dict[str, int]:
     """Standard lead name -> row of the file, by name in any spelling; by position where all twelve are unknown."""
     rows: dict[str, int] = {}
     unknown = [name for name in names if name.strip().lower() not in _SPELLINGS]
     if len(unknown) == len(names) == len(STANDARD_LEADS):
-        notes.add("leads-by-position", " ".join(map(_quote, names)))
+        notes.add("leads-by-position", " ".join(map(quote, names)))
         return {name: row for row, name in enumerate(STANDARD_LEADS)}
     if len(unknown) == len(names):
-        raise RecordingError(source, f"has no lead of a standard name, only {' '.join(map(_quote, names)) or 'none'}")
+        raise RecordingError(source, f"has no lead of a standard name, only {' '.join(map(quote, names)) or 'none'}")
     for row, name in enumerate(names):
         standard = _SPELLINGS.get(name.strip().lower())
         if standard is None:
-            notes.add("lead-ignored", _quote(name))
+            notes.add("lead-ignored", quote(name))
         elif rows.setdefault(standard, row) != row:
             notes.add("lead-repeated", standard)
     if list(rows) != sorted(rows, key=STANDARD_LEADS.index):
         notes.add("leads-reordered", " ".join(rows))
     return rows
-
-
-def _quote(name: str) -> str:
-    """A lead name of a file, safe to print in one line."""
-    return ascii(name if len(name) <= 20 else name[:17] + "...")
 
 
 def resampled_length(samples: int, sampling_frequency: float, target: float) -> int:

@@ -162,6 +162,12 @@ class Ecg:
         """Beats that come at least 15 % too early, with a beat on either side."""
         return np.nonzero(self.rr[:-1] < 0.85 * np.median(self.rr))[0] + 1
 
+    @cached_property
+    def regular(self) -> list[int]:
+        """The beats that are neither early nor next after an early one; all, where none is left."""
+        odd = set(self.early) | set(self.early + 1)
+        return [beat for beat in range(len(self.peaks)) if beat not in odd] or list(range(len(self.peaks)))
+
     def cut(self, beat: int) -> Array:
         """The signal around one QRS onset, (12, window); NaN outside the recording."""
         rate = self.sampling_frequency
@@ -176,9 +182,7 @@ class Ecg:
     @cached_property
     def mean_beat(self) -> Array:
         """The mean of all regular beats, (12, window), from `BEFORE` to `AFTER` around the onset of QRS."""
-        odd = set(self.early) | set(self.early + 1)
-        regular = [beat for beat in range(len(self.peaks)) if beat not in odd] or list(range(len(self.peaks)))
-        return np.nanmean([self.cut(beat) for beat in regular], axis=0)
+        return np.nanmean([self.cut(beat) for beat in self.regular], axis=0)
 
     def lead(self, name: str, start: float, end: float) -> Array:
         """One lead of the mean beat between two times in ms from the onset of QRS."""
@@ -227,11 +231,11 @@ class Ecg:
         return float(window[peaks[-1]]), (onset - start) / rate * 1000
 
     def p_consistency(self) -> float:
-        """How alike the 200 ms before all QRS complexes are in I, II, V1: 1 when the same each time, 0 at random."""
+        """How alike the 200 ms before regular QRS complexes are in I, II, V1: 1 when always the same, 0 at random."""
         window = slice(
             round((BEFORE - 0.24) * self.sampling_frequency), round((BEFORE - 0.04) * self.sampling_frequency)
         )
-        cuts = np.stack([self.cut(beat)[[0, 1, 6], window] for beat in range(1, len(self.peaks))])
+        cuts = np.stack([self.cut(beat)[[0, 1, 6], window] for beat in self.regular if beat > 0])
         cuts = cuts - cuts.mean(axis=2, keepdims=True)
         return float(np.sum(cuts.mean(axis=0) ** 2) / np.mean(np.sum(cuts**2, axis=(1, 2))))
 
@@ -291,7 +295,7 @@ class Ecg:
     def flutter(self, names: tuple[str, ...]) -> tuple[float, Array, Array]:
         """The regular atrial wave: its rate (/min), and for each lead its height (mV) and its fall time / rise time.
 
-        The best fit of a wave of 200 to 400 /min with two overtones to all that lies outside of QRS, in all leads at once.
+        The best fit of a wave of 200 to 400 /min with two overtones to all outside of QRS, in all leads at once.
         """
         rate, samples = self.sampling_frequency, self.signal.shape[1]
         free = np.zeros(samples, dtype=bool)

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
-    {"files", "recipes", "classes", "progress"},
-    {"options", "header", "outputs", "metric"},
+    {"files", "recipes", "classes", "progress", "header"},
+    {"options", "matlab", "outputs", "metric"},
     {"recording", "devices", "evaluation", "network", "simulate", "thresholds"},
     {"signals"},
     {"dataset"},
@@ -21,7 +21,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"scoring"},
 )
 WITHOUT_TORCH = (
-    "classes", "header", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate", "options",
+    "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate", "options",
     "recipes", "dataset",
 )  # fmt: skip
 COMMANDS = {path.stem for path in ROOT.glob("*.py")}

@@ -99,8 +99,8 @@ def has_long_pr(e: Ecg) -> bool:
 
 
 def has_rsr(e: Ecg) -> bool:
-    """rSR' in V1, S in I and V6."""
-    return e.pattern("V1") == "+-+" and all(e.pattern(name).endswith("+-") for name in ("I", "V6"))
+    """A second R in V1 or V2 (rSR'), S in I and V6."""
+    return "+-+" in (e.pattern("V1"), e.pattern("V2")) and all(e.pattern(name).endswith("+-") for name in ("I", "V6"))
 
 
 def is_rbbb(e: Ecg) -> bool:
@@ -236,9 +236,10 @@ def test_a_healthy_heart_shows_none_of_the_others() -> None:
 @pytest.mark.parametrize(
     "pair",
     [
-        ("SB", "IAVB"), ("SB", "SA"), ("NSR", "PAC"), ("NSR", "PVC"), ("NSR", "LQT"), ("RBBB", "LAD"), ("RBBB", "LAnFB"),
-        ("LBBB", "LAD"), ("LBBB", "IAVB"), ("AF", "LQRSV"), ("STach", "LAnFB"), ("LAnFB", "LAD"), ("IAVB", "RBBB"),
-        ("TAb", "LAD"), ("QAb", "TInv"), ("NSIVCB", "SB"), ("IRBBB", "RAD"), ("LQT", "TInv"),
+        ("SB", "IAVB"), ("SB", "SA"), ("NSR", "PAC"), ("NSR", "PVC"), ("NSR", "LQT"), ("RBBB", "LAD"),
+        ("RBBB", "LAnFB"), ("LBBB", "LAD"), ("LBBB", "IAVB"), ("AF", "LAD"), ("SB", "LQRSV"), ("STach", "LAnFB"),
+        ("LAnFB", "LAD"), ("IAVB", "RBBB"), ("TAb", "LAD"), ("QAb", "TInv"), ("NSIVCB", "SB"), ("IRBBB", "RAD"),
+        ("RBBB", "RAD"), ("LQT", "TInv"),
     ],
     ids="+".join,
 )  # fmt: skip
@@ -459,8 +460,15 @@ def test_equivalent_codes_are_written_as_the_database_does(simulated: Path) -> N
 
 @pytest.mark.parametrize(
     "arguments",
-    [{"sources": ["X"]}, {"sources": []}, {"sources": ["A", "A"]}, {"class_floor": 0.05}, {"class_floor": -0.1}]
-    + [{"longest": 0.5}, {"recordings": 0}],
+    [
+        {"sources": ["X"]},
+        {"sources": []},
+        {"sources": ["A", "A"]},
+        {"class_floor": 0.05},
+        {"class_floor": -0.1},
+        {"longest": 0.5},
+        {"recordings": 0},
+    ],
 )
 def test_bad_folders_are_refused(tmp_path: Path, arguments: dict) -> None:
     with pytest.raises(ValueError):

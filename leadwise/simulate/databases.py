@@ -97,7 +97,7 @@ def draw_code(database: Database, key: str, rng: Generator) -> str:
 
 
 def shares(database: Database) -> dict[str, float]:
-    """The share of the database's recordings that a diagnosis is drawn for; left anterior block brings left axis along."""
+    """The share of recordings that each diagnosis is drawn for; left anterior block brings left axis with it."""
     total = count(database, "recordings")
     result = {key: count(database, key) / total for key in CRITERIA}
     result["LAD"] = max(0.0, result["LAD"] - result["LAnFB"])
@@ -120,8 +120,8 @@ def _choose(weights: Mapping[str, float], chosen: Collection[str], rng: Generato
 def draw_diagnoses(database: Database, rng: Generator, first: str | None = None) -> tuple[str, ...]:
     """Diagnoses (keys of `CRITERIA`) of one recording, at least one, as often and as many as in the database.
 
-    A rhythm (or none that is named) by its share, then others on top: as many as keeps the database's mean number. Where
-    a pair contradicts itself the later one gives way. `first` is a diagnosis that the recording must have.
+    A rhythm (or none that is named) by its share, then others on top: as many as keep the database's mean number.
+    Where two contradict each other the later one gives way. `first` is a diagnosis that the recording must have.
     """
     share = shares(database)
     rhythm = {key: share[key] for key in RHYTHMS}

@@ -1,8 +1,8 @@
 """The moving cardiac dipole: waves in space and time, and what the leads see of them. Knows no diagnoses and no files.
 
 A wave is a vector in Frank's coordinates (x to the left, y to the feet, z to the back; mV) that grows and fades as a
-Gaussian of time. A heartbeat is a handful of waves (`Waves`), a recording is all waves of all its beats. Eight leads are
-projections of the dipole (Dower's matrix), the other four limb leads follow from I and II (Einthoven, Goldberger).
+Gaussian of time. A heartbeat is a handful of waves (`Waves`), a recording is all waves of all its beats. Eight leads
+are projections of the dipole (Dower's matrix), the other four limb leads follow from I and II (Einthoven, Goldberger).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ DOWER: Array = np.array(
 # of an equal dipole in the ventricles. Gains on Dower's rows, rounded from P waves and fibrillatory waves of real ECGs.
 ATRIAL_GAINS: Array = np.array([1.0, 1.0, 1.0, 0.6, 0.45, 0.4, 0.4, 0.45])
 
-# How the eight leads are wired to the electrodes RA, LA, LL, V1 ... V6: Wilson's terminal is the mean of the limbs. (8, 9)
+# The eight leads by the electrodes RA, LA, LL, V1 ... V6; Wilson's terminal is the mean of the limbs. (8, 9)
 ELECTRODES: Array = np.zeros((8, 9))
 ELECTRODES[0, :3] = -1, 1, 0
 ELECTRODES[1, :3] = -1, 0, 1
@@ -64,6 +64,10 @@ class Waves:
         """The integral of the dipole over all waves, (3,)."""
         result: Array = math.sqrt(math.pi / 2) * (self.rise + self.fall) @ self.vector
         return result
+
+    def picked(self, which: NDArray[np.bool_]) -> Waves:
+        """Those waves for which `which` (waves,) is true."""
+        return Waves(self.centre[which], self.rise[which], self.fall[which], self.vector[which])
 
     def at(self, times: Array) -> Array:
         """The dipole (3, times): every wave at every time. For templates; `render` is for recordings."""
@@ -111,7 +115,7 @@ def direction(angle: ArrayLike, frontal: ArrayLike, posterior: ArrayLike) -> Arr
 
 
 def frontal_plane(vector: Array) -> Array:
-    """The part of Frank vectors (..., 3) in the frontal plane as limb leads draw it, (..., 2): to the left, to the feet."""
+    """What limb leads draw of Frank vectors (..., 3) in the frontal plane, (..., 2): to the left, to the feet."""
     limb = vector @ DOWER[:2].T  # I, II
     return np.stack([limb[..., 0], (limb[..., 1] - limb[..., 0] / 2) * 2 / math.sqrt(3)], axis=-1)
 

@@ -64,14 +64,16 @@ def _lead_matrix(rng: Generator) -> Array:
     return matrix
 
 
-def _heart(patient: Patient, sampling_frequency: float, samples: int, rng: Generator) -> tuple[Array, Array]:
+def _heart(
+    patient: Patient, matrix: Array, sampling_frequency: float, samples: int, rng: Generator
+) -> tuple[Array, Array]:
     """The dipoles of the atria and of the ventricles over the whole recording, (3, samples) each."""
     shape, timing, waves = rng.spawn(3)
-    regular = heartbeat.regular_beat(patient, shape)
+    regular = heartbeat.regular_beat(patient, matrix, shape)
     beats = {
         REGULAR: regular,
         ATRIAL: heartbeat.atrial_premature_beat(patient, regular, shape),
-        VENTRICULAR: heartbeat.ventricular_premature_beat(patient, shape),
+        VENTRICULAR: heartbeat.ventricular_premature_beat(patient, matrix, shape),
     }
     rhythm = make_rhythm(patient, samples / sampling_frequency, timing)
     chambers = _chamber_waves(patient, rhythm, beats, depth=shape.uniform(0.0, 0.05))
@@ -108,8 +110,8 @@ def simulate(
         raise ValueError(f"noise is a factor of 0 or more, not {noise}")
     who, heart, machine = np.random.default_rng(seed).spawn(3)
     patient = draw_patient(diagnoses_of(diagnosis), who)
-    atria, ventricles = _heart(patient, sampling_frequency, samples, heart)
     matrix = _lead_matrix(who)
+    atria, ventricles = _heart(patient, matrix, sampling_frequency, samples, heart)
     eight = matrix @ ventricles + (matrix * ATRIAL_GAINS[:, None]) @ atria
     if noise > 0:
         eight += noise * lead_noise(sampling_frequency, samples, mains, machine)

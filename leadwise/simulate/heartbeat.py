@@ -50,10 +50,10 @@ def _ventricles(axis: float, rng: Generator) -> tuple[Rows, Rows]:
     return _septum(axis, rng) + base_wave, walls
 
 
-def _vertical_heart(axis: float, rng: Generator) -> tuple[Rows, Rows]:
-    """Right axis: to the feet first, then to the right (S in I, V5, V6); beyond 120 degrees a strong right ventricle."""
+def _vertical_heart(axis: float, rng: Generator, strong: bool) -> tuple[Rows, Rows]:
+    """Right axis: to the feet, then to the right (S in I, V5, V6), or at once with a strong right ventricle."""
     septum = _septum(axis, rng)
-    if axis > 120:
+    if strong:
         front = -rng.uniform(0.2, 0.6)  # tall R in V1
         return septum, [(36, 8, 0, 1.0, front), (52, 9, 20, 0.4, rng.uniform(0.0, 0.3))]
     first: Rows = [(36, 8, rng.uniform(68, 80), 1.0, rng.normal(0.1, 0.1))]
@@ -83,7 +83,7 @@ def _right_bundle(rng: Generator, rows: tuple[Rows, Rows], complete: bool) -> tu
         late: Rows = [(98, 15, angle, rng.uniform(0.3, 0.55), -rng.uniform(0.5, 1.0))]
     else:
         late = [(78, 9, angle, rng.uniform(0.12, 0.25), -rng.uniform(0.25, 0.45))]
-    return fixed[:1] + late, walls
+    return [wave for wave in fixed if wave[0] < 60] + late, walls  # instead of the base
 
 
 def _left_bundle(rng: Generator) -> tuple[Rows, Rows]:
@@ -118,8 +118,10 @@ def _pattern(patient: Patient, rng: Generator) -> tuple[Waves, Waves]:
         rows = _slow_ventricles(patient.axis, rng)
     elif patient.fascicle == "anterior":
         rows = _anterior_fascicle(rng)
+    elif patient.axis > 90:
+        rows = _vertical_heart(patient.axis, rng, strong=patient.axis > 120 and patient.conduction == "normal")
     else:
-        rows = (_vertical_heart if patient.axis > 90 else _ventricles)(patient.axis, rng)
+        rows = _ventricles(patient.axis, rng)
     if patient.conduction in ("RBBB", "IRBBB"):
         rows = _right_bundle(rng, rows, complete=patient.conduction == "RBBB")
     return make_waves(rows[0]), make_waves(rows[1])
@@ -143,24 +145,20 @@ def _turned(fixed: Waves, turning: Waves, axis: float) -> Waves:
 def _axis_part(fixed: Waves, conduction: str) -> tuple[Waves, Waves]:
     """Splits the fixed waves into those that count for the axis and the late right ones of a bundle-branch block."""
     late = (fixed.centre > 75) & (conduction in ("RBBB", "IRBBB"))
-    return _chosen(fixed, ~late), _chosen(fixed, late)
+    return fixed.picked(~late), fixed.picked(late)
 
 
-def _chosen(waves: Waves, which: Array) -> Waves:
-    return Waves(waves.centre[which], waves.rise[which], waves.fall[which], waves.vector[which])
-
-
-def span(waves: Waves) -> tuple[float, float]:
-    """Onset and end (ms) of a group of waves by the root mean square over the leads; see `EDGE`."""
+def span(waves: Waves, matrix: Array) -> tuple[float, float]:
+    """Onset and end (ms) of a group of waves by the root mean square over the leads of `matrix` (8, 3); see `EDGE`."""
     times = np.arange(-150.0, 350.0, 0.5)
-    size = np.sqrt(np.mean((DOWER @ waves.at(times)) ** 2, axis=0))
+    size = np.sqrt(np.mean((matrix @ waves.at(times)) ** 2, axis=0))
     active = times[size > EDGE * size.max()]
     return float(active[0]), float(active[-1])
 
 
-def fitted(waves: Waves, width: float) -> Waves:
+def fitted(waves: Waves, width: float, matrix: Array) -> Waves:
     """The same waves stretched and shifted so that they begin at 0 and end at `width` ms (see `span`)."""
-    onset, end = span(waves)
+    onset, end = span(waves, matrix)
     return waves.shifted(-onset).stretched(width / (end - onset))
 
 
@@ -183,43 +181,46 @@ def _with_voltage(waves: Waves, voltage: float) -> Waves:
     return low.scaled(min(1.0, voltage / limb_voltage(low)))
 
 
-def ventricular_complex(patient: Patient, rng: Generator) -> Waves:
+def ventricular_complex(patient: Patient, matrix: Array, rng: Generator) -> Waves:
     """The patient's QRS: pattern, axis, voltage and width as `patient` says."""
     fixed, turning = _pattern(patient, rng)
     counted, late = _axis_part(fixed, patient.conduction)
     waves = join(_turned(counted, turning, patient.axis), late)
-    return fitted(_with_voltage(waves, patient.limb_voltage), patient.qrs)
+    return fitted(_with_voltage(waves, patient.limb_voltage), patient.qrs, matrix)
+
+
+def _t_vector(patient: Patient, qrs: Waves, rng: Generator) -> Array:
+    """Direction and height of the T wave, (3,)."""
+    size = 0.23 * math.exp(0.25 * rng.normal()) * math.sqrt(min(patient.limb_voltage, 1.6))
+    wobble, strength = rng.normal(), rng.uniform(0.7, 1.1)
+    if patient.t_wave == "secondary":
+        against = -qrs.area() / np.linalg.norm(qrs.area())
+        return np.asarray(against * (0.35 + 0.4 * (strength - 0.7)) * math.sqrt(patient.limb_voltage))
+    # Inverted over a wall: the vector points away from it.
+    if patient.t_wave == "lateral":
+        return direction(185 + 15 * wobble, strength * size, 0.1 * size)
+    if patient.t_wave == "anterior":
+        return direction(165 + 15 * wobble, 0.6 * strength * size, 1.4 * strength * size)
+    if patient.t_wave == "inferior":
+        return direction(-70 + 10 * wobble, 1.1 * strength * size, -0.3 * size)
+    angle = float(np.clip(20 + 0.4 * patient.axis + 8 * wobble, 5, 68))
+    if patient.t_wave == "flat":
+        return direction(angle, (strength - 0.9) * 0.75 * size, -rng.uniform(0.0, 0.7) * size)  # at most V2 keeps it
+    # After a right bundle-branch block T is upside down in V1, as the last part of QRS demands.
+    depth = {"RBBB": 0.5, "IRBBB": 0.0}.get(patient.conduction, -rng.uniform(0.05, 0.9))
+    return direction(angle, size, depth * size)
 
 
 def repolarisation(patient: Patient, qrs: Waves, rng: Generator) -> Waves:
-    """The patient's T wave, its end (by the tangent) at time 0."""
-    size = 0.23 * math.exp(0.25 * rng.normal()) * math.sqrt(min(patient.limb_voltage, 1.6))
-    angle = float(np.clip(20 + 0.4 * patient.axis + 8 * rng.normal(), 5, 68))
-    depth = -rng.uniform(0.05, 0.9) * size
-    if patient.conduction in ("RBBB", "IRBBB"):
-        depth = (0.5 if patient.conduction == "RBBB" else 0.0) * size  # inverted in V1, as the last part of QRS demands
-    vector = direction(angle, size, depth)
-    net = qrs.area() / np.linalg.norm(qrs.area())
-    if patient.t_wave == "secondary":
-        vector = -net * (0.45 + 0.15 * rng.random()) * math.sqrt(patient.limb_voltage)
-    elif patient.t_wave == "flat":
-        vector = direction(
-            angle, rng.uniform(-0.15, 0.15) * size, -rng.uniform(0.0, 0.7) * size
-        )  # upright in V2 at most
-    elif patient.t_wave == "lateral":
-        vector = direction(185 + 15 * rng.normal(), rng.uniform(0.7, 1.1) * size, 0.1 * size)
-    elif patient.t_wave == "anterior":
-        vector = direction(165 + 15 * rng.normal(), rng.uniform(0.4, 0.7) * size, rng.uniform(0.9, 1.6) * size)
-    elif patient.t_wave == "inferior":
-        vector = direction(-70 + 10 * rng.normal(), rng.uniform(0.8, 1.2) * size, -0.3 * size)
-    rise, fall = rng.uniform(42, 58), rng.uniform(30, 38)
+    """The patient's T wave, its end (where the tangent of its fall meets zero) at time 0."""
+    vector = _t_vector(patient, qrs, rng)[None]
+    rise, fall = rng.uniform(42, 58, 1), rng.uniform(30, 38, 1)
     if patient.t_wave == "secondary":
         rise, fall = 1.2 * rise, 1.2 * fall  # ST slopes into T
-    wave = Waves(np.array([-2 * fall]), np.array([rise]), np.array([fall]), vector[None])
-    if patient.t_wave == "biphasic":  # first up, then down
-        first = Waves(wave.centre - 75, wave.fall, wave.fall, vector[None] * 0.6)
-        return join(first, Waves(wave.centre, wave.fall, wave.fall, -0.55 * vector[None]))
-    return wave
+    if patient.t_wave == "biphasic":  # up, then down
+        up = Waves(-2 * fall - 75, fall, fall, 0.6 * vector)
+        return join(up, Waves(-2 * fall, fall, fall, -0.55 * vector))
+    return Waves(-2 * fall, rise, fall, vector)
 
 
 def atrial_wave(start: float, rng: Generator, ectopic: bool = False) -> Waves:
@@ -257,10 +258,10 @@ def _atria(patient: Patient, rng: Generator) -> Waves:
     return NOTHING
 
 
-def regular_beat(patient: Patient, rng: Generator) -> Beat:
-    """The beat that the patient's rhythm consists of."""
+def regular_beat(patient: Patient, matrix: Array, rng: Generator) -> Beat:
+    """The beat that the patient's rhythm consists of; `matrix` (8, 3) is what the patient's leads see."""
     atria = _atria(patient, rng)
-    qrs = ventricular_complex(patient, rng)
+    qrs = ventricular_complex(patient, matrix, rng)
     t = repolarisation(patient, qrs, rng)
     if patient.rhythm == "paced":
         qrs = join(spike(-rng.uniform(6, 14), rng), qrs)
@@ -272,7 +273,7 @@ def atrial_premature_beat(patient: Patient, regular: Beat, rng: Generator) -> Be
     return Beat(atrial_wave(max(125.0, 0.9 * patient.pr), rng, ectopic=True), regular.qrs, regular.t)
 
 
-def ventricular_premature_beat(patient: Patient, rng: Generator) -> Beat:
+def ventricular_premature_beat(patient: Patient, matrix: Array, rng: Generator) -> Beat:
     """A premature ventricular beat: no P, a wide QRS from somewhere in the ventricles, T against it."""
     axis, voltage = rng.uniform(-120, 140), 1.5 * max(0.7, patient.limb_voltage) * rng.uniform(0.8, 1.3)
     rear = rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0)  # from the left ventricle: towards the front; or the right
@@ -282,6 +283,6 @@ def ventricular_premature_beat(patient: Patient, rng: Generator) -> Beat:
         (100, 17, -25, rng.uniform(0.2, 0.6), 0.6 * rear),
     ]
     waves = make_waves([(centre, width, axis + angle, limb, back) for centre, width, angle, limb, back in rows])
-    qrs = fitted(waves.scaled(voltage / limb_voltage(waves)), rng.uniform(135, 175))
+    qrs = fitted(waves.scaled(voltage / limb_voltage(waves)), rng.uniform(135, 175), matrix)
     vector = -qrs.area() / np.linalg.norm(qrs.area()) * 0.4 * voltage
     return Beat(NOTHING, qrs, Waves(np.array([-70.0]), np.array([55.0]), np.array([35.0]), vector[None]))

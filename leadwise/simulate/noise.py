@@ -35,7 +35,7 @@ def baseline_wander(sampling_frequency: float, samples: int, rng: Generator) -> 
 
 
 def mains_hum(sampling_frequency: float, samples: int, mains: float, rng: Generator) -> Array:
-    """Hum of the mains (9, samples), mV, with its third harmonic; frequencies that the sampling cannot hold are left out."""
+    """Hum of the mains (9, samples), mV, with its third harmonic; left out where the sampling cannot hold it."""
     time = np.arange(samples) / sampling_frequency
     hum = np.zeros((9, samples))
     amplitude = _amplitude(MAINS, rng)
