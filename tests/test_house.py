@@ -14,15 +14,15 @@ ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
     {"files", "recipes", "classes", "progress", "header"},
     {"options", "matlab", "outputs", "metric"},
-    {"recording", "devices", "evaluation", "network", "simulate", "thresholds"},
+    {"recording", "devices", "evaluation", "network", "simulate", "thresholds", "expected_reward", "calibration"},
     {"signals"},
     {"dataset"},
     {"ensemble", "training"},
     {"scoring"},
 )
 WITHOUT_TORCH = (
-    "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate", "options",
-    "recipes", "dataset",
+    "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate",
+    "options", "recipes", "dataset", "expected_reward", "calibration",
 )  # fmt: skip
 COMMANDS = {path.stem for path in ROOT.glob("*.py")}
 
