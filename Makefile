@@ -5,8 +5,8 @@ PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 python := .venv/bin/python
 
 # The demo's size: enough for a score worth showing, little enough for minutes on two cores.
-DEMO_TRAINING := 1000
-DEMO_TEST := 200
+DEMO_TRAINING := 2500
+DEMO_TEST := 400
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint bench image clean environment environment-dev

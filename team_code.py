@@ -58,7 +58,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         path, seed = checkpoint / fold_file(fold), recipe.training.seed + fold
         result = train_fold(dataset, validation, recipe, processor, path, seed, f"fold {fold}")
         folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
-        save_facts(model, recipe, prior_answer(dataset), folds, run | training_facts(dataset, processor, folds))
+        save_facts(model, recipe, prior_answer(dataset), folds, training_facts(dataset, processor, folds))
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks", model, len(folds))
 
@@ -79,7 +79,7 @@ def is_finished(model: Path, run: dict[str, Any]) -> bool:
         facts = read_facts(model)
     except ModelError:
         return False
-    same = {key: facts["training"].get(key) for key in run} == as_json(run)
+    same = {"recipe": facts["recipe"], "data": facts["training"].get("data")} == as_json(run)
     complete = len(facts["folds"]) == run["recipe"]["training"]["folds"]
     return same and complete and all((model / fold["file"]).exists() for fold in facts["folds"])
 
@@ -128,6 +128,7 @@ def prior_answer(dataset: Dataset) -> Answer:
 def training_facts(dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off."""
     return {
+        "data": dataset.fingerprint,
         "recordings": len(dataset),
         "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
         "recordings_per_class": dict(zip(CODES, dataset.labels.sum(0).tolist(), strict=True)),

@@ -241,7 +241,7 @@ def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
     """
     if len(dataset) < 2 * folds:
         raise ValueError(
-            f"{folds} folds need at least {2 * folds} recordings with a scored diagnosis and {len(dataset)} can be used:"
+            f"{folds} folds need at least {2 * folds} recordings with a scored diagnosis, {len(dataset)} can be used:"
             " give more recordings or fewer folds"
         )
     random = np.random.default_rng(seed)

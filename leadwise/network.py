@@ -1,10 +1,12 @@
 """The SE-ResNet: tensors in, logits out. Knows no files, no labels, no thresholds.
 
-Leaf to whole: squeeze-and-excitation, dropout, residual block, network. Zhao et al. 2020, section 2.3; the demographic branch is
-the authors' released program's. With `NetworkRecipe()` as it is it has 8,837,060 parameters.
+Leaf to whole: squeeze-and-excitation, dropout, residual block, network. Zhao et al. 2020, section 2.3; the demographic
+branch is the authors' released program's. With `NetworkRecipe()` as it is it has 8,837,060 parameters.
 """
 
 from __future__ import annotations
+
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -99,7 +101,7 @@ class SEResNet(nn.Module):
         self.blocks = nn.Sequential(
             *(
                 ResidualBlock(inputs, outputs, 1 if inputs == outputs else 2, recipe)
-                for inputs, outputs in zip(widths, widths[1:], strict=False)
+                for inputs, outputs in pairwise(widths)
             )
         )
         self.demographics = nn.Linear(recipe.demographics, recipe.demographic_features)

@@ -179,5 +179,5 @@ def test_stratify_shares_out_units_without_any_label() -> None:
 
 
 def test_too_few_recordings_for_the_folds_says_what_to_do() -> None:
-    with pytest.raises(ValueError, match=r"at least 10 recordings.*9 can be used.*fewer folds"):
+    with pytest.raises(ValueError, match=r"at least 10 recordings.*, 9 can be used.*fewer folds"):
         assign_folds(in_memory(np.ones((9, 24), bool), ["A"] * 9), 5, 0)

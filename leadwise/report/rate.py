@@ -36,8 +36,8 @@ def heart_rate(signal_mV: NDArray[np.floating], sampling_frequency: float) -> fl
 def find_beats(signal_mV: NDArray[np.floating], sampling_frequency: float) -> Array:
     """When the heart beats, in seconds: the middle of each QRS complex, by what most of the leads show.
 
-    `signal_mV` is (leads, samples). Empty where nothing stands out or less than two seconds are there. Raises ValueError
-    where a value is NaN or infinite, or the frequency is below 20 Hz.
+    `signal_mV` is (leads, samples). Empty where nothing stands out or less than two seconds are there. Raises
+    ValueError where a value is NaN or infinite, or the frequency is below 20 Hz.
     """
     signal = np.asarray(signal_mV, np.float64)
     if signal.ndim != 2 or not np.isfinite(signal).all():
@@ -72,16 +72,17 @@ def _envelope(signal: Array, sampling_frequency: float) -> Array:
 
 
 def _threshold(envelope: Array, sampling_frequency: float) -> float:
-    """What a beat's hill must reach: two fifths of the way from the median to the usual largest of two seconds.
+    """What a beat's hill must reach: a third of the way from the median to the usual largest of two seconds.
 
-    Two seconds have a beat down to 30 a minute; the usual of them is their median, so that a burst does not raise it.
+    Two seconds have a beat down to 30 a minute; the usual of them is low in their order, so that bursts of noise in
+    most of them do not raise it.
     """
     step = round(2 * sampling_frequency)
     largest = [envelope[start : start + step].max() for start in range(0, len(envelope) - step + 1, step // 2)]
-    usual, quiet = float(np.median(largest)), float(np.median(envelope))
+    usual, quiet = float(np.quantile(largest, 0.25)), float(np.median(envelope))
     if usual < STANDING_OUT * max(quiet, 1e-12):
         return np.inf
-    return quiet + 0.4 * (usual - quiet)
+    return quiet + 0.35 * (usual - quiet)
 
 
 def _without_t(peaks: NDArray[np.intp], envelope: Array, sampling_frequency: float) -> NDArray[np.intp]:

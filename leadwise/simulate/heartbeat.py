@@ -64,7 +64,8 @@ def _slow_ventricles(axis: float, rng: Generator) -> tuple[Rows, Rows]:
     """Slow within the walls: a slurred, notched R, otherwise as normal."""
     fixed, walls = _ventricles(axis, rng)
     notch: Rows = [(70, 9, rng.uniform(-20, 20), rng.uniform(0.4, 0.6), rng.uniform(0.0, 0.3))]
-    return [fixed[0], (94, 9, *fixed[1][2:])], walls + notch
+    centre, width, angle, septum, front = fixed[0]  # a q that is seen: no left bundle-branch pattern
+    return [(centre, width, angle, 1.5 * septum, front), (94, 9, *fixed[1][2:])], walls + notch
 
 
 def _anterior_fascicle(rng: Generator) -> tuple[Rows, Rows]:
@@ -275,7 +276,7 @@ def atrial_premature_beat(patient: Patient, regular: Beat, rng: Generator) -> Be
 
 def ventricular_premature_beat(patient: Patient, matrix: Array, rng: Generator) -> Beat:
     """A premature ventricular beat: no P, a wide QRS from somewhere in the ventricles, T against it."""
-    axis, voltage = rng.uniform(-120, 140), 1.5 * max(0.7, patient.limb_voltage) * rng.uniform(0.8, 1.3)
+    axis, voltage = rng.uniform(-120, 140), 1.3 * max(0.7, patient.limb_voltage) * rng.uniform(0.8, 1.3)
     rear = rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.0)  # from the left ventricle: towards the front; or the right
     rows: Rows = [
         (25, 13, 20, 0.35, 0.3 * rear),

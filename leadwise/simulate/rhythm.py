@@ -117,7 +117,7 @@ def make_rhythm(patient: Patient, seconds: float, rng: Generator) -> Rhythm:
 def fibrillatory_waves(times: Array, rng: Generator) -> Array:
     """The dipole (3, times) of fibrillating atria: 4 to 9 waves a second, wandering in rate and size, most in V1."""
     dipole = np.zeros((3, len(times)))
-    coarse = rng.uniform(0.015, 0.06)
+    coarse = rng.uniform(0.02, 0.06)
     for share in (1.0, 0.7, 0.5):
         frequency, wander = rng.uniform(4.5, 8), rng.uniform(0.2, 0.6)
         turn = 2 * math.pi * frequency * times + 2.5 * np.sin(2 * math.pi * wander * times + rng.uniform(0, 6))
@@ -140,7 +140,7 @@ def flutter_waves(times: Array, onset: float, cycle: float, rng: Generator) -> A
     # A falling ramp, its overtones fading so that it has no ringing.
     saw = (np.sin(harmonics * turn) / harmonics * np.exp(-0.15 * harmonics**2)).sum(axis=0)
     bump = (np.cos(harmonics * turn + 0.9) / harmonics * np.exp(-0.4 * harmonics**2)).sum(axis=0)
-    size = rng.uniform(0.09, 0.17)
+    size = rng.uniform(0.11, 0.19)
     feet = direction(85 + 8 * rng.normal(), size, 0.0)
     front = direction(0.0, 0.1 * size, -rng.uniform(0.5, 0.9) * size)
     return np.asarray(np.outer(feet, saw) + np.outer(front, bump))
