@@ -1,9 +1,9 @@
 """Every number of a method, frozen: a recipe is data, never code.
 
 A recipe says how signals are prepared (`SignalRecipe`), what the network looks like (`NetworkRecipe`), how it is
-trained (`TrainingRecipe`) and how probabilities become labels (`DecisionRecipe`). `RECIPES` names the complete ones; `paper` is
-Zhao et al. 2020 (doi 10.22489/CinC.2020.112), with the authors' released program deciding where the paper is silent.
-This file knows no arrays, files or tensors.
+trained (`TrainingRecipe`) and how probabilities become labels (`DecisionRecipe`). `RECIPES` names the complete ones;
+`paper` is Zhao et al. 2020 (doi 10.22489/CinC.2020.112), with the authors' released program deciding where the paper
+is silent. This file knows no arrays, files or tensors.
 """
 
 from __future__ import annotations
