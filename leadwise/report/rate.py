@@ -10,13 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
-PASS_BAND = (5.0, 20.0)  # Hz; most of QRS, little of P, T, wander and mains (Thakor, Webster and Tompkins 1984)
+PASS_BAND = (5.0, 20.0)  # Hz; most of QRS, little of P, T, wander and mains (Pan and Tompkins 1985: 5 to 15)
 SMOOTHING = 0.10  # s; about the width of QRS, so that each complex is one hill
 REFRACTORY = 0.24  # s; no two beats are nearer, 250 a minute
 T_WAVE = 0.40  # s; what comes sooner after a beat and is far smaller than it is its T wave
 SHORTEST = 2.0  # s of signal
 SMALLEST = 0.005  # mV; of a lead's median envelope: below this it is rounding, not noise
-STANDING_OUT = 2.5  # times the median envelope; white noise reaches 1.7
+STANDING_OUT = 2.5  # times the median envelope; white noise reaches 1.5
 
 Array = NDArray[np.float64]
 
