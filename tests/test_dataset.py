@@ -46,6 +46,8 @@ def folder(tmp_path: Path) -> Path:
     write(data, "HR00001", "59118001, 55827005,284470004")
     write(data, "E00001", "55827005")
     write(data, "._A0001")
+    (data / "RECORDS").write_text("A0000\nA0001\n")
+    (data / "E00004.mat").write_bytes(v4_matrix(np.ones((12, 400))))  # no header
     (data / "E00002.hea").write_text("nonsense")
     (data / "E00003.hea").write_text((data / "HR00001.hea").read_text().replace("HR00001", "E00003"))
     return data
