@@ -18,18 +18,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leadwise.checkpoint import begin_or_resume, checkpoint_name
 from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
 from leadwise.devices import Processor, choose_processor
 from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
 from leadwise.ensemble import load_model as load_model_folder
-from leadwise.files import as_json, read_json, write_json
+from leadwise.files import as_json, remove_half_written
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
+from leadwise.plan import TimePlan
 from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.scoring import score_arrays
+from leadwise.stopping import EXIT_STATUS, Stopped, sigterm_stops, stoppable
 from leadwise.thresholds import best_constant_answer, search_thresholds
-from leadwise.training import FoldResult, train_fold
+from leadwise.training import VERSION, FoldResult, train_fold
 
 # ------------------------------------------------------------------------------------------------------------ training
 
@@ -38,27 +41,41 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     """Trains a model on the recordings in `data_directory` and leaves it in the folder `model_directory`.
 
     Without `options` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
-    of the same recordings and recipe is left as it is. After each fold the folder is a model of the folds so far.
+    of the same recordings and recipe is left as it is. After each fold the folder is a model of the folds so far, and
+    after SIGTERM also of the epochs so far of the fold in work; where there is no epoch yet, SystemExit(143) is raised.
     """
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     recipe, processor = chosen_recipe(options), choose_processor(options)
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
-    run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal)}
+    run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
+    remove_half_written(model, checkpoint)
     if is_finished(model, run) and not options.fresh:
-        log.info("%s is finished, from the same recordings and recipe: nothing to do", model)
+        shutil.rmtree(checkpoint, ignore_errors=True)  # there is one where the last run was killed at its very end
+        log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
         return
 
     begin_or_resume(checkpoint, run, options.fresh)
-    dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
-    validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
+    plan = TimePlan(recipe.training.epochs, recipe.training.folds, limit=3600 * options.max_hours)
     folds: list[dict[str, Any]] = []
-    for fold in range(recipe.training.folds):
-        validation = validation_fold == fold
-        path, seed = checkpoint / fold_file(fold), recipe.training.seed + fold
-        result = train_fold(dataset, validation, recipe, processor, path, seed, f"fold {fold}")
-        folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
-        save_facts(model, recipe, prior_answer(dataset), folds, training_facts(dataset, processor, folds))
+    with sigterm_stops():
+        try:
+            with stoppable():
+                dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
+                validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
+            while (fold := len(folds)) < plan.folds:
+                validation = validation_fold == fold
+                path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
+                result = train_fold(dataset, validation, recipe, processor, path, seed, fold, plan)
+                if result is not None:  # else the time is over, and the plan has no further folds
+                    folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
+                stopped = result.unfinished if result else ""
+                facts = training_facts(dataset, processor, folds, plan, stopped)
+                save_facts(model, recipe, prior_answer(dataset), folds, facts)
+                if stopped:
+                    raise Stopped
+        except Stopped:
+            return end_unfinished(model, len(folds))
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks", model, len(folds))
 
@@ -74,28 +91,24 @@ def chosen_recipe(options: TrainingOptions) -> Recipe:
 
 
 def is_finished(model: Path, run: dict[str, Any]) -> bool:
-    """Whether the folder holds all networks of this run: of the same recordings and the same recipe."""
+    """Whether the folder holds all networks of this run: of the same recordings and the same recipe, not stopped on
+    the way. Fewer than the recipe's where the time was too short for all."""
     try:
         facts = read_facts(model)
     except ModelError:
         return False
-    same = {"recipe": facts["recipe"], "data": facts["training"].get("data")} == as_json(run)
-    complete = len(facts["folds"]) == run["recipe"]["training"]["folds"]
-    return same and complete and all((model / fold["file"]).exists() for fold in facts["folds"])
+    training = facts["training"]
+    same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
+    return same and not training.get("unfinished") and all((model / fold["file"]).exists() for fold in facts["folds"])
 
 
-def begin_or_resume(checkpoint: Path, run: dict[str, Any], fresh: bool) -> None:
-    """Makes the folder of what is unfinished; what another run left there is removed, with the reason."""
-    checkpoint.mkdir(parents=True, exist_ok=True)
-    note = checkpoint / "run.json"
-    if note.exists():
-        stored = read_json(note)
-        changed = [key for key in run if stored.get(key) != as_json(run)[key]]
-        if fresh or changed:
-            log.info("starting anew: %s", "asked to" if fresh else f"the {' and the '.join(changed)} changed")
-            for path in checkpoint.glob("fold*"):
-                path.unlink()
-    write_json(note, run)
+def end_unfinished(model: Path, folds: int) -> None:
+    """Says what SIGTERM leaves; raises SystemExit with the status of a stopped process where that is no model yet."""
+    if folds:
+        log.info("%s: stopped, a model of %d networks so far; the same command carries on", model, folds)
+    else:
+        log.info("stopped before the end of the first epoch; the same command carries on")
+        raise SystemExit(EXIT_STATUS)
 
 
 def finish_fold(
@@ -117,6 +130,7 @@ def finish_fold(
         "validation_scores": scores,
         "best_epoch": result.best_epoch + 1,
         "epochs": result.history,
+        "setbacks": result.setbacks,
     }
 
 
@@ -125,9 +139,16 @@ def prior_answer(dataset: Dataset) -> Answer:
     return Answer(best_constant_answer(dataset.labels)[None], dataset.labels.mean(0, keepdims=True))
 
 
-def training_facts(dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off."""
+def training_facts(
+    dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]], plan: TimePlan, unfinished: str
+) -> dict[str, Any]:
+    """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off, and
+    `unfinished` says why more is to follow, if it is."""
+    if not unfinished and len(folds) < plan.folds:
+        unfinished = f"{len(folds)} of {plan.folds} folds"
     return {
+        "unfinished": unfinished,
+        "shortened": "" if unfinished else shortened([len(fold["epochs"]) for fold in folds], *plan.wanted),
         "data": dataset.fingerprint,
         "recordings": len(dataset),
         "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
@@ -140,6 +161,13 @@ def training_facts(dataset: Dataset, processor: Processor, folds: Sequence[dict[
         "threads": torch.get_num_threads(),
         "seconds": round(sum(epoch["seconds"] for fold in folds for epoch in fold["epochs"]), 1),
     }
+
+
+def shortened(epochs: Sequence[int], all_epochs: int, all_folds: int) -> str:
+    """What the folds had of the recipe's epochs and folds, where time or losses that are not finite took some."""
+    if len(epochs) == all_folds and min(epochs) == all_epochs:
+        return ""
+    return f"{len(epochs)} of {all_folds} folds, with {', '.join(map(str, epochs))} of {all_epochs} epochs"
 
 
 # ------------------------------------------------------------------------------------------------------------- scoring

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.classes import label_vector
-from leadwise.files import write_json
+from leadwise.files import flush_folder, sha256, whole_file, write_json
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
@@ -31,6 +31,7 @@ from leadwise.signals import demographics, prepare
 
 PREPARATION_VERSION = 1  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
+SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
 
 
@@ -92,15 +93,18 @@ def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, 
     headers = find_recordings(folder)
     target = Path(work) / "prepared"
     fingerprint = data_fingerprint(folder, recipe)
-    if _stored_fingerprint(target) == fingerprint:
+    if _stored_fingerprint(target) == fingerprint and _is_whole(target):
         log.info("prepared recordings reused from %s", target)
         return load_dataset(target)
     target.parent.mkdir(parents=True, exist_ok=True)
+    for stale in target.parent.glob(".prepared.*"):  # of a run that was killed
+        shutil.rmtree(stale, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=".prepared.", dir=target.parent))
     try:
         _write_dataset(headers, temporary, recipe, jobs, fingerprint)
         shutil.rmtree(target, ignore_errors=True)
         temporary.replace(target)
+        flush_folder(target.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
     return load_dataset(target)
@@ -109,14 +113,14 @@ def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, 
 def load_dataset(folder: Path) -> Dataset:
     """What `prepare_dataset` stored, the signals as a memory map."""
     facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
-    with np.load(folder / "arrays.npz", allow_pickle=False) as stored:
+    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
         arrays = dict(stored)
     rows = int(arrays["lengths"].sum())
     return Dataset(
         names=tuple(facts["names"]),
         sources=tuple(facts["sources"]),
         groups=tuple(facts["groups"]),
-        samples=np.memmap(folder / "samples.f32", np.float32, "c", shape=(rows, 12)),
+        samples=np.memmap(folder / SAMPLES, np.float32, "c", shape=(rows, 12)),
         repairs=facts["repairs"],
         left_out=facts["left_out"],
         fingerprint=facts["fingerprint"],
@@ -164,12 +168,12 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     lengths: list[int] = []
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
-    with (folder / "samples.f32").open("wb") as store:
+    with whole_file(folder / SAMPLES) as store:
         for item in track(_prepare_all(headers, recipe, jobs), "preparing", len(headers)):
             if isinstance(item, tuple):
                 left_out[item[0]] = item[1]
                 continue
-            item.rows.tofile(store)
+            store.write(item.rows.data)
             kept.append(item.header)
             lengths.append(len(item.rows))
             repairs.update(item.repairs)
@@ -181,20 +185,22 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
         "groups": patient_groups(kept),
         "repairs": dict(repairs),
         "left_out": left_out,
+        "checksums": {name: sha256(folder / name) for name in (SAMPLES, ARRAYS)},
     }
-    write_json(folder / "recordings.json", facts)
+    write_json(folder / "recordings.json", facts | {"checksum": _checksum(facts)})
     _report(len(kept), left_out, repairs)
 
 
 def _write_facts(folder: Path, headers: Sequence[Header], lengths: NDArray[np.int64]) -> None:
     """The small arrays, one row a recording."""
-    np.savez(
-        folder / "arrays.npz",
-        lengths=lengths,
-        starts=np.cumsum(lengths) - lengths,
-        labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
-        demographics=np.array([demographics(header) for header in headers], np.float32).reshape(-1, 5),
-    )
+    with whole_file(folder / ARRAYS) as handle:
+        np.savez(
+            handle,
+            lengths=lengths,
+            starts=np.cumsum(lengths) - lengths,
+            labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
+            demographics=np.array([demographics(header) for header in headers], np.float32).reshape(-1, 5),
+        )
 
 
 def _report(kept: int, left_out: dict[str, str], repairs: Counter[str]) -> None:
@@ -231,6 +237,23 @@ def _stored_fingerprint(folder: Path) -> str | None:
         return str(json.loads((folder / "recordings.json").read_text(encoding="utf-8"))["fingerprint"])
     except (OSError, ValueError, KeyError):
         return None
+
+
+def _checksum(facts: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether the stored arrays are those that were written; damaged ones are named."""
+    try:
+        facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+        damaged = [] if facts.pop("checksum") == _checksum(facts) else ["recordings.json"]
+        damaged += [name for name in (SAMPLES, ARRAYS) if sha256(folder / name) != facts["checksums"][name]]
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        damaged = ["recordings.json, or a file that it names,"]
+    for name in damaged:
+        log.warning("%s in %s is damaged: the recordings are prepared again", name, folder)
+    return not damaged
 
 
 def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:

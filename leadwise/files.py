@@ -11,26 +11,62 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+HALF = ".half-written-"  # in a temporary name
+
 
 @contextmanager
-def whole_file(path: Path, durable: bool = True) -> Iterator[IO[bytes]]:
+def whole_file(path: Path, durable: bool = True, before: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when the block ends well: temporary name, flush, rename.
 
-    `durable` waits until it is on the disk, some milliseconds: for what took long to make.
+    `durable` waits until it is on the disk, some milliseconds: for what took long to make. What had the name until then
+    moves to the name `before`, where one is given. Raises OSError that names `path`.
     """
     path = Path(path)
-    handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False)  # noqa: SIM115
+    with naming(path):
+        handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}{HALF}", delete=False)  # noqa: SIM115
+        try:
+            with handle:
+                yield handle
+                handle.flush()
+                if durable:
+                    os.fsync(handle.fileno())
+                os.fchmod(handle.fileno(), 0o666 & ~_umask())
+            if before is not None and path.exists():
+                path.replace(before)
+            Path(handle.name).replace(path)
+        except BaseException:
+            Path(handle.name).unlink(missing_ok=True)
+            raise
+        if durable:
+            flush_folder(path.parent)
+
+
+def remove_half_written(*folders: Path) -> None:
+    """Removes what `whole_file` had under temporary names in these folders (not below) when the process was killed."""
+    for folder in folders:
+        for path in folder.glob(f".*{HALF}*"):
+            path.unlink()
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What the system refuses in the block is told with the name of `path`: of a full disk it names no file, of a
+    temporary file a name that nobody knows."""
     try:
-        with handle:
-            yield handle
-            handle.flush()
-            if durable:
-                os.fsync(handle.fileno())
-            os.fchmod(handle.fileno(), 0o666 & ~_umask())
-        Path(handle.name).replace(path)
-    except BaseException:
-        Path(handle.name).unlink(missing_ok=True)
-        raise
+        yield
+    except OSError as error:
+        if error.errno is None or not (error.filename is None or f".{path.name}{HALF}" in str(error.filename)):
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
+
+
+def flush_folder(folder: Path) -> None:
+    """Waits until the names in a folder are on the disk, so that a power cut does not undo a renaming."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:

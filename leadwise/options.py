@@ -11,6 +11,7 @@ import argparse
 import dataclasses
 import difflib
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -43,6 +44,17 @@ def whole(minimum: int) -> Kind:
         return int(text)
 
     return Kind("N", parse)
+
+
+def hours() -> Kind:
+    """A number of hours above 0, with a fraction or without."""
+
+    def parse(text: str) -> float:
+        if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) == 0:
+            raise ValueError("a number of hours above 0")
+        return float(text)
+
+    return Kind("HOURS", parse)
 
 
 def choice(*names: str) -> Kind:
@@ -202,6 +214,9 @@ class TrainingOptions(FolderOptions):
     folds: int | None = option(whole(2), "parts of the data, and networks of the ensemble", None, "the recipe's")
     seed: int | None = option(whole(0), "seed of folds, weights, windows and dropout", None, "the recipe's")
     work: Path | None = option(folder(), "where prepared recordings are kept", None, "MODEL/checkpoint")  # noqa: RUF009
+    max_hours: float = option(
+        hours(), "the model is complete so long after the start, with fewer epochs if need be", 68.0
+    )
     fresh: bool = option(switch(), "start anew whatever MODEL holds already", False)
 
 

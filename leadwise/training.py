@@ -6,31 +6,35 @@ a CPU and on a GPU. After each epoch the whole state of the run is written, so t
 
 from __future__ import annotations
 
-import json
 import math
-import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors import safe_open
-from safetensors.torch import save
 from torch import Tensor
 
+from leadwise.checkpoint import State, load_checkpoint, save_checkpoint
 from leadwise.dataset import Dataset
 from leadwise.devices import Processor
-from leadwise.files import whole_file
 from leadwise.metric import challenge_metric
 from leadwise.network import SEResNet
+from leadwise.plan import TimePlan
 from leadwise.progress import duration, log
 from leadwise.recipes import Recipe, TrainingRecipe
 from leadwise.signals import window_starts
+from leadwise.stopping import Stopped, check_stop, stoppable
 from leadwise.thresholds import decide
 
-State = dict[str, Tensor]
+VERSION = f"1, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
 VALIDATION_BATCH = 128  # windows
+LOSS_CHECK = 32  # batches; asking a GPU for each would make it wait
+SETBACK_FACTOR = 0.5  # of the rate, each time that a loss is not finite ...
+SETBACKS = 5  # ... and so often in a fold at most
+PLAIN_FACTS = ("history", "setbacks", "parts", "validation_batch", "over")  # fields of FoldRun that JSON can say
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +105,10 @@ class FoldRun:
     history: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
     best_state: State = field(default_factory=dict)
     best_probabilities: Tensor = field(default_factory=lambda: torch.empty(0))  # (validation recordings, 24)
+    setbacks: list[dict[str, Any]] = field(default_factory=list)  # epochs whose loss was not finite
+    parts: int = 1  # that a batch goes through in, so that it fits into the device's memory
+    validation_batch: int = VALIDATION_BATCH
+    over: bool = False  # no epoch is to follow
 
     @classmethod
     def begin(cls, recipe: Recipe, seed: int, processor: Processor) -> FoldRun:
@@ -120,8 +128,15 @@ class FoldRun:
         scores = [entry["validation_score"] for entry in self.history]
         return scores.index(max(scores)) if scores else -1
 
+    def note_epoch(self, entry: dict[str, float], probabilities: NDArray[np.float32]) -> None:
+        """Adds an epoch to the history, and keeps weights and probabilities (validation recordings, 24) of the best."""
+        self.history.append(entry)
+        if self.best_epoch == len(self.history) - 1:
+            self.best_state = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+            self.best_probabilities = torch.from_numpy(probabilities)
+
     def save(self, path: Path) -> None:
-        """Writes everything that the next epoch depends on into one safetensors file."""
+        """Writes everything that the next epoch depends on as the newest checkpoint."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         for index, state in self.optimiser.state_dict()["state"].items():
@@ -130,17 +145,18 @@ class FoldRun:
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
         tensors["best_probabilities"] = self.best_probabilities
-        tensors = {name: value.detach().cpu().contiguous() for name, value in tensors.items()}
-        with whole_file(path) as handle:
-            facts = {"history": json.dumps(self.history), "scaler": json.dumps(self.scaler.state_dict())}
-            handle.write(save(tensors, facts))
+        facts = {name: getattr(self, name) for name in PLAIN_FACTS} | {"scaler": self.scaler.state_dict()}
+        save_checkpoint(path, tensors, facts)
 
-    def load(self, path: Path) -> None:
-        """The inverse of `save`, onto the device that the network is on."""
-        with safe_open(path, "pt") as stored:
-            self.history = json.loads(stored.metadata()["history"])
-            self.scaler.load_state_dict(json.loads(stored.metadata()["scaler"]))
-            tensors = {name: stored.get_tensor(name) for name in stored.keys()}  # noqa: SIM118 (no mapping)
+    def load(self, path: Path) -> bool:
+        """The inverse of `save`, onto the device that the network is on; False where there is no whole checkpoint."""
+        stored = load_checkpoint(path)
+        if stored is None:
+            return False
+        tensors, facts = stored
+        for name in PLAIN_FACTS:
+            setattr(self, name, facts[name])
+        self.scaler.load_state_dict(facts["scaler"])
         self.network.load_state_dict(_part(tensors, "network."))
         self.best_state = _part(tensors, "best.")
         self.best_probabilities = tensors["best_probabilities"]
@@ -153,6 +169,7 @@ class FoldRun:
         self.generator.set_state(tensors["random.windows"])
         if torch.cuda.is_available() and "random.cuda" in tensors:
             torch.cuda.set_rng_state(tensors["random.cuda"])
+        return True
 
 
 def _part(tensors: State, prefix: str) -> State:
@@ -167,6 +184,22 @@ class FoldResult:
     probabilities: NDArray[np.float32]  # (validation recordings, 24)
     best_epoch: int  # 0, 1, ...
     history: list[dict[str, float]]  # per epoch: learning_rate, loss, validation_score, seconds, recordings_per_second
+    setbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, and what came then
+    unfinished: str = ""  # why there are fewer epochs than planned, where more are to follow
+
+    @classmethod
+    def of(cls, run: FoldRun, unfinished: str = "") -> FoldResult:
+        """What a run has by now; it has at least one epoch."""
+        probabilities = run.best_probabilities.numpy()
+        return cls(run.best_state, probabilities, run.best_epoch, [*run.history], [*run.setbacks], unfinished)
+
+
+class NotFiniteError(Exception):
+    """A loss or a probability is NaN or infinite: the weights of this epoch are worth nothing."""
+
+
+class OutOfTimeError(Exception):
+    """The time of the plan ended within an epoch."""
 
 
 def train_fold(
@@ -176,62 +209,190 @@ def train_fold(
     processor: Processor,
     checkpoint: Path,
     seed: int,
-    name: str = "fold",
-) -> FoldResult:
+    fold: int = 0,
+    plan: TimePlan | None = None,
+) -> FoldResult | None:
     """Trains one network on the recordings that are not in `validation` (n,), keeping the best epoch's weights.
 
-    The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it.
+    The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it. Where
+    SIGTERM comes, the result is that of the epochs so far and says so. None where the plan's time ends before the first
+    epoch of a later fold. Raises Stopped where SIGTERM comes before the end of the first epoch, ValueError where no
+    epoch has a finite loss.
     """
+    plan = plan or TimePlan(recipe.training.epochs, fold + 1)
     examples = Examples.of(dataset, processor.device)
-    run = FoldRun.begin(recipe, seed, processor)
-    if checkpoint.exists():
-        run.load(checkpoint)
-        log.info("%s: goes on after epoch %d", name, len(run.history))
+    run = _begin_or_resume(recipe, seed, processor, checkpoint, fold, plan)
+    result = FoldResult.of(run) if run.history else None
+    try:
+        with stoppable():
+            while not run.over and len(run.history) < plan.epochs:
+                try:
+                    run_epoch(run, dataset, examples, validation, recipe, fold, plan)
+                    run.save(checkpoint)
+                    _report(fold, run.history, plan.epochs)
+                except NotFiniteError as error:
+                    run = _step_back(run, recipe, seed, checkpoint, fold, str(error))
+                except OutOfTimeError:
+                    break
+                result = FoldResult.of(run) if run.history else None
+    except Stopped:
+        if result is None:
+            raise
+        return replace(result, unfinished=f"stopped after {len(result.history)} of {plan.epochs} epochs of fold {fold}")
+    if result is None:
+        plan.give_up_from(fold)
+    return result
+
+
+def run_epoch(
+    run: FoldRun,
+    dataset: Dataset,
+    examples: Examples,
+    validation: NDArray[np.bool_],
+    recipe: Recipe,
+    fold: int,
+    plan: TimePlan,
+) -> None:
+    """Trains for an epoch, validates, notes both in `run` and plans the rest anew.
+
+    Raises NotFiniteError, and OutOfTimeError where the time ends within the epoch. The very first epoch of a run is cut
+    short instead, in time to be validated: without it there would be no model.
+    """
+    start, epoch, first = plan.clock(), len(run.history), fold == 0 and not run.history
     members, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
-    epochs = recipe.training.epochs
-    for epoch in range(len(run.history), epochs):
-        start = time.monotonic()
-        rate = learning_rate(epoch, epochs, recipe.training)
-        loss = train_epoch(run, examples, torch.from_numpy(members), rate, recipe)
-        trained = time.monotonic() - start
-        probabilities = predict(run, examples, dataset.lengths, held_out, recipe)
-        answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
-        entry = {
-            "learning_rate": rate,
-            "loss": loss,
-            "validation_score": challenge_metric(dataset.labels[held_out], answers),
-            "seconds": time.monotonic() - start,
-            "recordings_per_second": len(members) / trained,
-        }
-        run.history.append(entry)
-        if run.best_epoch == epoch:
-            run.best_state = {key: value.detach().cpu().clone() for key, value in run.network.state_dict().items()}
-            run.best_probabilities = torch.from_numpy(probabilities)
-        run.save(checkpoint)
-        _report(name, epoch, epochs, entry)
-    return FoldResult(run.best_state, run.best_probabilities.numpy(), run.best_epoch, run.history)
+    windows = len(validation_windows(dataset.lengths[held_out], recipe.signal.window, recipe.signal.overlap))
+
+    def time_is_up(trained: int) -> bool:
+        # a window takes no longer in validation than it took in training
+        needed = windows * (plan.clock() - start) / trained if first else 0.0
+        return plan.seconds_left() <= needed
+
+    rate = learning_rate(epoch, plan.epochs, recipe.training) * SETBACK_FACTOR ** len(run.setbacks)
+    loss, trained = train_epoch(run, examples, torch.from_numpy(members), rate, recipe, time_is_up)
+    speed = trained / max(plan.clock() - start, 1e-9)
+    if trained < len(members) and time_is_up(trained) and not first:
+        raise OutOfTimeError
+    probabilities = predict(run, examples, dataset.lengths, held_out, recipe)
+    if not np.isfinite(probabilities).all():
+        raise NotFiniteError("a probability is not finite")
+    answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
+    entry = {
+        "learning_rate": rate,
+        "loss": loss,
+        "validation_score": challenge_metric(dataset.labels[held_out], answers),
+        "seconds": plan.clock() - start,
+        "recordings_per_second": speed,
+    }
+    run.note_epoch(entry, probabilities)
+    plan.after_epoch(fold, epoch + 1, entry["seconds"])
+    run.over = len(run.history) >= plan.epochs
 
 
-def train_epoch(run: FoldRun, examples: Examples, members: Tensor, rate: float, recipe: Recipe) -> float:
-    """One pass over the recordings `members` in random order; the mean loss of its batches."""
+def _begin_or_resume(
+    recipe: Recipe, seed: int, processor: Processor, checkpoint: Path, fold: int, plan: TimePlan
+) -> FoldRun:
+    run = FoldRun.begin(recipe, seed, processor)
+    if run.load(checkpoint):
+        log.info("fold %d: goes on after epoch %d", fold, len(run.history))
+        if not run.over:
+            plan.after_epoch(fold, len(run.history), run.history[-1]["seconds"])
+    return run
+
+
+def _step_back(run: FoldRun, recipe: Recipe, seed: int, checkpoint: Path, fold: int, reason: str) -> FoldRun:
+    """The run as it was after its last good epoch, to go on at a lower rate; over where that was tried often enough.
+
+    Raises ValueError where it was tried often enough and there is no good epoch.
+    """
+    epoch, setbacks = len(run.history) + 1, run.setbacks
+    good = FoldRun.begin(recipe, seed, run.processor)
+    good.load(checkpoint)
+    good.parts, good.validation_batch = run.parts, run.validation_batch
+    good.setbacks = [*setbacks, {"epoch": epoch, "reason": reason}]
+    if len(good.setbacks) <= SETBACKS:
+        times = f"{len(good.setbacks)} of {SETBACKS}"
+        log.warning("fold %d epoch %d: %s; back to its start, at half the rate (%s)", fold, epoch, reason, times)
+    elif good.history:
+        good.over = True
+        good.save(checkpoint)
+        log.warning("fold %d epoch %d: %s; the fold ends with the epochs before", fold, epoch, reason)
+    else:
+        raise ValueError(f"fold {fold}: {reason} in the first epoch, also at {SETBACK_FACTOR**SETBACKS:g} of the rate")
+    return good
+
+
+def train_epoch(
+    run: FoldRun,
+    examples: Examples,
+    members: Tensor,
+    rate: float,
+    recipe: Recipe,
+    time_is_up: Callable[[int], bool] = lambda trained: False,
+) -> tuple[float, int]:
+    """One pass over the recordings `members` in random order; the mean loss of its batches, and how many recordings.
+
+    After each batch `time_is_up` is asked, with the recordings so far, whether to end. Raises NotFiniteError.
+    """
     window, size = recipe.signal.window, min(recipe.training.batch_size, len(members))
     for group in run.optimiser.param_groups:
         group["lr"] = rate
     run.network.train()
     order = members[torch.randperm(len(members), generator=run.generator)]
-    losses = []
+    losses: list[Tensor] = []
     for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
         batch = order[first : first + size].to(examples.starts.device)
         offsets = random_offsets(examples.lengths[batch], window, run.generator)
+        losses.append(train_batch(run, examples, batch, offsets, window))
+        if len(losses) % LOSS_CHECK == 0:
+            _check_finite(losses[-LOSS_CHECK:])
+        check_stop()
+        if time_is_up(size * len(losses)):
+            break
+    _check_finite(losses)
+    return float(torch.stack(losses).mean()), size * len(losses)
+
+
+def _check_finite(losses: list[Tensor]) -> None:
+    stacked = torch.stack(losses)
+    if not stacked.isfinite().all():
+        raise NotFiniteError(f"the loss is {float(stacked[~stacked.isfinite()][0])}")
+
+
+def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
+    """One step of the optimiser on the windows at `offsets` (batch,) of the recordings `batch` (batch,); their loss.
+
+    Where the device's memory does not hold the batch it goes through in parts, twice as many as before, from then on:
+    the optimiser gets the same mean gradient, batch norms see the statistics of the parts. Raises
+    torch.OutOfMemoryError where one recording is too much.
+    """
+    while True:
+        try:
+            loss = _accumulate(run, examples, batch, offsets, window)
+            break
+        except torch.OutOfMemoryError:
+            if run.parts >= len(batch):
+                raise
+        run.parts *= 2  # outside the handler, which holds on to the tensors of what failed
+        torch.cuda.empty_cache()
+        log.warning("out of memory: batches go through in %d parts", run.parts)
+    run.scaler.step(run.optimiser)
+    run.scaler.update()
+    return loss
+
+
+def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
+    """Leaves the gradient of the batch's mean loss in the network, from as many parts as the run needs."""
+    size = math.ceil(len(batch) / run.parts)
+    run.optimiser.zero_grad()
+    total = torch.zeros((), device=batch.device)
+    for members, starts in zip(torch.split(batch, size), torch.split(offsets, size), strict=True):
         with run.processor.autocast():
-            logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.labels[batch])
-        run.optimiser.zero_grad()
+            logits = run.network(examples.windows(members, starts, window), examples.demographics[members])
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.labels[members])
+        loss = loss * (len(members) / len(batch))  # by 1 where there is one part
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        run.scaler.step(run.optimiser)
-        run.scaler.update()
-        losses.append(loss.detach())
-    return float(torch.stack(losses).mean())
+        total += loss.detach()
+    return total
 
 
 @torch.inference_mode()
@@ -244,22 +405,37 @@ def predict(
     table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap)).to(device)
     indices = torch.from_numpy(members).to(device)
     total = torch.zeros(len(members), examples.labels.shape[1], device=device)
-    for first in range(0, len(table), VALIDATION_BATCH):
-        owners, offsets = table[first : first + VALIDATION_BATCH].unbind(1)
-        batch = indices[owners]
-        with run.processor.autocast():
-            logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
-        total.index_add_(0, owners, torch.sigmoid(logits.float()))
+    first = 0
+    while first < len(table):
+        owners, offsets = table[first : first + run.validation_batch].unbind(1)
+        try:
+            probabilities = _probabilities(run, examples, indices[owners], offsets, window)
+        except torch.OutOfMemoryError:
+            if run.validation_batch == 1:
+                raise
+            probabilities = None
+        if probabilities is None:
+            run.validation_batch //= 2
+            torch.cuda.empty_cache()
+            log.warning("out of memory: %d windows at a time in validation", run.validation_batch)
+            continue
+        total.index_add_(0, owners, probabilities)
+        first += len(owners)
+        check_stop()
     count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
     return (total / count).cpu().numpy()
 
 
-def _report(name: str, epoch: int, epochs: int, entry: dict[str, float]) -> None:
-    left = duration(entry["seconds"] * (epochs - epoch - 1))
-    if not math.isfinite(entry["loss"]):
-        log.warning("%s: the loss of epoch %d is %s", name, epoch + 1, entry["loss"])
+def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
+    with run.processor.autocast():
+        logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
+    return torch.sigmoid(logits.float())
+
+
+def _report(fold: int, history: Sequence[dict[str, float]], epochs: int) -> None:
+    last = history[-1]
     log.info(
-        "%s epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %.1f recordings/s, %s left",
-        name, epoch + 1, epochs, entry["loss"], entry["validation_score"], entry["learning_rate"],
-        entry["recordings_per_second"], left,
+        "fold %d epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %.1f recordings/s, %s left",
+        fold, len(history), epochs, last["loss"], last["validation_score"], last["learning_rate"],
+        last["recordings_per_second"], duration(last["seconds"] * max(0, epochs - len(history))),
     )  # fmt: skip

@@ -12,8 +12,8 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
-    {"files", "recipes", "classes", "progress", "header"},
-    {"options", "matlab", "outputs", "metric"},
+    {"files", "recipes", "classes", "progress", "header", "stopping"},
+    {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {"recording", "devices", "evaluation", "network", "simulate", "thresholds", "expected_reward", "calibration"},
     {"signals"},
     {"dataset"},
@@ -24,6 +24,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
 WITHOUT_TORCH = (
     "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate",
     "options", "recipes", "dataset", "expected_reward", "calibration", "report.sheet", "report.rate",
+    "plan", "stopping",
 )  # fmt: skip
 COMMANDS = {path.stem for path in ROOT.glob("*.py")}
 

@@ -1,0 +1,151 @@
+"""Trainings that are killed (kill -9) at random moments and started again: the model must equal the uninterrupted one.
+
+    python -m tests.soak.kill --kills 20 [--minutes 60] [--seed 1] [--folder FOLDER]
+
+Simulated recordings, recipe quick with two epochs, one thread. Each cycle trains into a new folder with some kills on
+the way until the command ends by itself, then compares every network's bytes and model.json but for its times. Prints
+what was on the disk at each kill, and exits with 1 at the first difference.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parents[2]
+TIMES = ("seconds", "recordings_per_second")
+OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu")
+
+
+def start(data: Path, model: Path, *options: str) -> subprocess.Popen[str]:
+    """A training process; what it prints, errors too, can be read from its stdout."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
+    command = [sys.executable, "train_model.py", str(data), str(model), *OPTIONS, *options]
+    return subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def train(data: Path, model: Path, *options: str) -> float:
+    """An uninterrupted training; the seconds that it took after its first line. Raises RuntimeError where it fails."""
+    process = start(data, model, *options)
+    first = first_line(process)
+    began = time.monotonic()
+    printed = first + process.communicate()[0]
+    if process.returncode:
+        raise RuntimeError(printed)
+    return time.monotonic() - began
+
+
+def first_line(process: subprocess.Popen[str]) -> str:
+    """Waits for the first line: until then Python loads its libraries, which is no moment of interest."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def without_times(value: Any) -> Any:
+    """JSON without how long anything took."""
+    if isinstance(value, dict):
+        return {key: without_times(each) for key, each in value.items() if key not in TIMES}
+    return [without_times(each) for each in value] if isinstance(value, list) else value
+
+
+def contents(model: Path) -> dict[str, Any]:
+    """Each file of a model folder: bytes, or JSON without times."""
+    found: dict[str, Any] = {}
+    for path in sorted(model.rglob("*")):
+        if path.is_file():
+            content = path.read_bytes()
+            found[str(path.relative_to(model))] = (
+                without_times(json.loads(content)) if path.suffix == ".json" else content
+            )
+    return found
+
+
+def moment(model: Path) -> str:
+    """What a killed training was doing, by what it left."""
+    names = [path.name for path in model.rglob("*")] if model.exists() else []
+    if any(".half-written-" in name for name in names if name.startswith(".fold")):
+        return "saving a network or checkpoint"
+    if any(name.startswith(".prepared.") for name in names):
+        return "preparing"
+    if any(".half-written-" in name for name in names):
+        return "saving model.json or run.json"
+    if "checkpoint" not in names:
+        return "finished" if "model.json" in names else "starting"
+    epochs = "an epoch is finished" if any(name.startswith("fold") for name in names) else "no epoch is finished"
+    return epochs if "prepared" in names else "starting"
+
+
+def kill_and_resume(data: Path, model: Path, waits: list[float]) -> list[str]:
+    """Trains into `model`, killed so many seconds after its first line each time (where it runs so long), at last to
+    the end.
+
+    Returns the moments of the kills. Raises RuntimeError where the training fails by itself.
+    """
+    moments = []
+    for wait in waits:
+        process = start(data, model)
+        printed = first_line(process)
+        try:
+            printed += process.communicate(timeout=wait)[0]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.communicate()
+            moments.append(moment(model))
+            continue
+        if process.returncode:
+            raise RuntimeError(printed)
+        return moments
+    train(data, model)
+    return moments
+
+
+def simulate(folder: Path, recordings: int) -> Path:
+    """A data folder of simulated recordings."""
+    command = [sys.executable, "-m", "leadwise.simulate", folder, "--recordings", recordings, "--seed", 1]
+    subprocess.run([str(word) for word in command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    return folder
+
+
+def main() -> int:
+    """Runs cycles until there were enough kills and enough minutes; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=20)
+    parser.add_argument("--minutes", type=float, default=0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--recordings", type=int, default=60)
+    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder where none is given")
+    options = parser.parse_args()
+    dice = random.Random(options.seed)
+    with tempfile.TemporaryDirectory(prefix="kill.", dir=options.folder) as folder:
+        work = Path(folder)
+        data = simulate(work / "data", options.recordings)
+        whole = work / "whole"
+        seconds = train(data, whole)
+        print(f"uninterrupted: {seconds:.1f} s", flush=True)
+        expected, began, moments, cycles = contents(whole), time.monotonic(), Counter[str](), 0
+        while moments.total() < options.kills or time.monotonic() - began < 60 * options.minutes:
+            model = work / f"cycle{cycles}"
+            waits = [dice.uniform(0, seconds) for _ in range(dice.randint(1, 4))]
+            moments.update(kill_and_resume(data, model, waits))
+            cycles += 1
+            if contents(model) != expected:
+                differing = sorted(set(expected) ^ set(contents(model))) or "contents"
+                print(f"cycle {cycles}: another model than the uninterrupted one: {differing}", flush=True)
+                return 1
+            shutil.rmtree(model)
+            print(f"{cycles} cycles, {moments.total()} kills, equal bytes: {dict(moments)}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
