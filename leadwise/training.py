@@ -229,12 +229,13 @@ def train_fold(
                 try:
                     run_epoch(run, dataset, examples, validation, recipe, fold, plan)
                     run.save(checkpoint)
+                    result = FoldResult.of(run)
                     _report(fold, run.history, plan.epochs)
                 except NotFiniteError as error:
                     run = _step_back(run, recipe, seed, checkpoint, fold, str(error))
+                    result = FoldResult.of(run) if run.history else None
                 except OutOfTimeError:
                     break
-                result = FoldResult.of(run) if run.history else None
     except Stopped:
         if result is None:
             raise

@@ -3,7 +3,7 @@
     python -m tests.soak.kill --kills 20 [--minutes 60] [--seed 1] [--folder FOLDER]
 
 Simulated recordings, recipe quick with two epochs, one thread. Each cycle trains into a new folder with some kills on
-the way until the command ends by itself, then compares every network's bytes and model.json but for its times. Prints
+the way, two thirds of them at random moments, the others as soon as a half-written file of some kind is there, until the command ends by itself, then compares every network's bytes and model.json but for its times. Prints
 what was on the disk at each kill, and exits with 1 at the first difference.
 """
 
@@ -14,6 +14,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -23,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
+FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*")  # half-written ones: a third of the kills
 TIMES = ("seconds", "recordings_per_second")
 OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu")
 
@@ -73,40 +75,45 @@ def contents(model: Path) -> dict[str, Any]:
 def moment(model: Path) -> str:
     """What a killed training was doing, by what it left."""
     names = [path.name for path in model.rglob("*")] if model.exists() else []
-    if any(".half-written-" in name for name in names if name.startswith(".fold")):
-        return "saving a network or checkpoint"
+    half = [name for name in names if ".half-written-" in name]
     if any(name.startswith(".prepared.") for name in names):
         return "preparing"
-    if any(".half-written-" in name for name in names):
-        return "saving model.json or run.json"
+    if half:
+        return "saving a network or checkpoint" if half[0].startswith(".fold") else "saving model.json or run.json"
     if "checkpoint" not in names:
         return "finished" if "model.json" in names else "starting"
     epochs = "an epoch is finished" if any(name.startswith("fold") for name in names) else "no epoch is finished"
     return epochs if "prepared" in names else "starting"
 
 
-def kill_and_resume(data: Path, model: Path, waits: list[float]) -> list[str]:
-    """Trains into `model`, killed so many seconds after its first line each time (where it runs so long), at last to
-    the end.
+def kill_and_resume(data: Path, model: Path, occasions: list[float | str]) -> list[str]:
+    """Trains into `model`, killed on each of these occasions (where the run gets so far), at last to the end.
 
+    An occasion is a number of seconds after the first line, or a pattern: as soon as the model folder has such a file.
     Returns the moments of the kills. Raises RuntimeError where the training fails by itself.
     """
     moments = []
-    for wait in waits:
+    for occasion in occasions:
         process = start(data, model)
         printed = first_line(process)
-        try:
-            printed += process.communicate(timeout=wait)[0]
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.communicate()
+        began = time.monotonic()
+        while process.poll() is None and not has_come(occasion, time.monotonic() - began, model):
+            time.sleep(0.001)
+        process.kill()
+        printed += process.communicate()[0]
+        if process.returncode == -signal.SIGKILL:
             moments.append(moment(model))
-            continue
-        if process.returncode:
+        elif process.returncode:
             raise RuntimeError(printed)
-        return moments
+        else:
+            return moments
     train(data, model)
     return moments
+
+
+def has_come(occasion: float | str, seconds: float, model: Path) -> bool:
+    """Whether it is time for the kill, so many seconds after the first line."""
+    return any(model.glob(occasion)) if isinstance(occasion, str) else seconds >= occasion
 
 
 def simulate(folder: Path, recordings: int) -> Path:
@@ -135,8 +142,9 @@ def main() -> int:
         expected, began, moments, cycles = contents(whole), time.monotonic(), Counter[str](), 0
         while moments.total() < options.kills or time.monotonic() - began < 60 * options.minutes:
             model = work / f"cycle{cycles}"
-            waits = [dice.uniform(0, seconds) for _ in range(dice.randint(1, 4))]
-            moments.update(kill_and_resume(data, model, waits))
+            kills = range(dice.randint(1, 4))
+            occasions = [dice.choice(FILES) if dice.random() < 0.3 else dice.uniform(0, seconds) for _ in kills]
+            moments.update(kill_and_resume(data, model, occasions))
             cycles += 1
             if contents(model) != expected:
                 differing = sorted(set(expected) ^ set(contents(model))) or "contents"
