@@ -60,6 +60,7 @@ class TimePlan:
     clock: Callable[[], float] = seconds_since_start
     wanted: tuple[int, int] = field(init=False)  # the recipe's epochs and folds
     _recent: list[float] = field(default_factory=list, init=False)  # seconds of the last epochs
+    _last: float = field(default=math.inf, init=False)  # when the last epoch ended
 
     def __post_init__(self) -> None:
         self.wanted = (self.epochs, self.folds)
@@ -78,7 +79,9 @@ class TimePlan:
 
     def after_epoch(self, fold: int, done: int, seconds: float) -> None:
         """Plans anew after `done` epochs of fold number `fold`, the last of which took so many seconds."""
-        self._recent = [*self._recent[-1:], seconds]
+        now = self.clock()
+        self._recent = [*self._recent[-1:], max(seconds, now - self._last)]  # with what was written since the last
+        self._last = now
         left = self.seconds_left()
         if math.isinf(left):
             return

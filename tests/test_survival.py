@@ -517,6 +517,14 @@ def test_a_read_only_disk_is_one_line_and_harms_nothing(
     assert not (disk / "new").exists()
 
 
+def test_a_folder_without_permission_is_one_line(command: Callable[[Path], str], tmp_path: Path) -> None:
+    if os.geteuid() == 0:
+        pytest.skip("root may write anywhere")
+    (tmp_path / "model").mkdir(mode=0o555)
+    assert "Permission denied" in command(tmp_path / "model")
+    assert not list((tmp_path / "model").iterdir())
+
+
 OPERATIONS = ("replace", "unlink", "mkdir", "fsync", "rmdir", "fchmod")  # of the module os: pathlib and shutil use them
 
 

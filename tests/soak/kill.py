@@ -3,8 +3,9 @@
     python -m tests.soak.kill --kills 20 [--minutes 60] [--seed 1] [--folder FOLDER]
 
 Simulated recordings, recipe quick with two epochs, one thread. Each cycle trains into a new folder with some kills on
-the way, two thirds of them at random moments, the others as soon as a half-written file of some kind is there, until the command ends by itself, then compares every network's bytes and model.json but for its times. Prints
-what was on the disk at each kill, and exits with 1 at the first difference.
+the way, two thirds of them at random moments, the others as soon as a half-written file of some kind is there, until
+the command ends by itself, then compares every network's bytes and model.json but for its times. Prints what was on the
+disk at each kill, and exits with 1 at the first difference.
 """
 
 from __future__ import annotations
