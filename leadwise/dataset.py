@@ -29,7 +29,7 @@ from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import demographics, prepare
 
-PREPARATION_VERSION = 1  # raised when the same files would give other arrays
+PREPARATION_VERSION = 2  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"

@@ -39,6 +39,8 @@ WRONG_GAINS: Final = (
 RIGHT_GAIN: Final = 1000.0  # counts per mV
 
 REPAIRS: Final[dict[str, str]] = {
+    "no-header": "a MATLAB file without a header is taken as 12 leads in standard order, 500 Hz, 1000 counts per mV, "
+    "age and sex unknown; only when files are scored, never in training",
     "wrong-gain": "a gain known to be wrong in the Challenge's first release is replaced by 1000 counts per mV",
     "default-gain": "a gain that is 0 or missing is taken as 200 counts per mV, as WFDB does",
     "default-frequency": "a missing sampling frequency is taken as 250 Hz, as WFDB does",
