@@ -136,6 +136,11 @@ def quote(text: str) -> str:
     return ascii(text if len(text) <= 60 else text[:57] + "...")
 
 
+def reason_kind(reason: str) -> str:
+    """A reason without what is of one file alone, numbers and quoted words: what reasons are counted by."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z])\d[\d.]*(?:e[+-]?\d+)?", "...", reason)
+
+
 # --- Fields: from a word to a value
 
 

@@ -259,7 +259,8 @@ def _read_wfdb(record: str, header: Header, notes: Notes) -> NDArray[Any]:
             _link_record(Path(folder), header, paths)
             signal = wfdb.rdrecord(str(Path(folder, "record")), physical=False, return_res=32).d_signal
     except Exception as error:  # wfdb raises whatever a damaged file makes of it
-        raise Refused(f"wfdb cannot read its signal: {quote(_reason(error))}") from error
+        text = re.sub(r"\S*/leadwise-\w+/", "", _reason(error))  # the temporary folder says nothing to anyone
+        raise Refused(f"wfdb cannot read its signal: {quote(text)}") from error
     return np.asarray(signal).T
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import csv
 import io
-import re
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -25,7 +24,7 @@ from leadwise.classes import CODES
 from leadwise.dataset import find_recordings
 from leadwise.ensemble import Model
 from leadwise.files import write_text
-from leadwise.header import quote
+from leadwise.header import quote, reason_kind
 from leadwise.outputs import write_output
 from leadwise.progress import log, track
 from leadwise.recording import Recording, RecordingError, read_recording, recording_from_arrays
@@ -33,7 +32,6 @@ from leadwise.signals import demographics, prepare
 
 UNEXPECTED = "reading it failed in a way that the program does not know"
 NO_PROBABILITY = "the networks give no probability for values so large"
-ELLIPSIS = "..."
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,11 +120,6 @@ class Account:
         text = io.StringIO()
         csv.writer(text, lineterminator="\n").writerows([("name", "reason"), *self.problems])
         write_text(path, text.getvalue())
-
-
-def reason_kind(reason: str) -> str:
-    """A reason without what is of one file alone, numbers and quoted words: what reasons are counted by."""
-    return re.sub(r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z])\d[\d.]*(?:e[+-]?\d+)?", ELLIPSIS, reason)
 
 
 def score_folder(

@@ -32,8 +32,8 @@ SIGNAL_REPAIRS: Mapping[str, str] = MappingProxyType(
         "lead-repeated": "of leads with the same name the first one counts",
         "lead-derived": "a missing limb lead is computed from I and II",
         "lead-missing": "a missing lead that cannot be computed is zero throughout",
-        "samples-interpolated": "samples that are NaN or infinite are interpolated from their neighbours in the lead",
-        "no-value": "runs of WFDB's number for no value (-32768 in 16 bits) that a jump begins and ends are taken as NaN",
+        "samples-interpolated": "samples that are NaN or beyond 32 bits are interpolated from the lead's others",
+        "no-value": "runs of WFDB's number for no value (-32768 in 16 bits) begun and ended by a jump become NaN",
         "lead-without-values": "a lead in which no sample is a number is taken as missing",
         "lead-flat": "a lead that has one value throughout, whichever, is taken as missing",
         "lead-saturated": "a lead with more than half of its samples at the ends of 16 bits is taken as missing",
@@ -51,6 +51,7 @@ NO_VALUE: Mapping[str, int] = MappingProxyType(
     | {"212": -(1 << 11), "310": -(1 << 9), "311": -(1 << 9), "508": -(1 << 7), "516": -(1 << 15), "524": -(1 << 23)}
 )
 NO_VALUE_JUMP = 4  # a run that begins and ends by a jump of a quarter of that number (8 mV at 1000 per mV) is none
+MAX_COUNT = 1 << 31  # no converter has more than 32 bits; larger numbers would overflow in the networks
 ADC_ENDS = (-(1 << 15), (1 << 15) - 1)  # counts
 SATURATED_SHARE = 0.5  # of a lead's samples: beyond it nothing is left to see between the ends of the range
 
@@ -105,7 +106,7 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     names, notes = recording.lead_names, Notes()
     values = _without_marks(_converted(recording, unit), recording, notes)
     if values.dtype == np.float64:  # only then can a sample be no number
-        values = _without_gaps(values, names, notes).astype(np.float32)
+        values = _without_gaps(values, recording, notes).astype(np.float32)
     empty = _empty_leads(values, recording, notes)
     if names != STANDARD_LEADS or empty:
         rows = _standard_rows(recording.name, names, notes)
@@ -179,9 +180,11 @@ def _converted(recording: Recording, unit: str) -> NDArray[Any]:
     return values
 
 
-def _without_gaps(values: NDArray[np.float64], names: Sequence[str], notes: Notes) -> NDArray[np.float64]:
-    """The same leads with linear interpolation where a sample is NaN or infinite; zeros where a lead has no number."""
+def _without_gaps(values: NDArray[np.float64], recording: Recording, notes: Notes) -> NDArray[np.float64]:
+    """The same leads, interpolated where a sample is NaN or no possible count; zeros where a lead has no number."""
+    names = recording.lead_names
     finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
+    finite &= np.abs(recording.counts.astype(np.float64)) <= MAX_COUNT
     for lead in np.flatnonzero(~finite.all(axis=1)).tolist():
         good, bad = np.flatnonzero(finite[lead]), np.flatnonzero(~finite[lead])
         if good.size:
