@@ -140,7 +140,8 @@ def score_folder(
     output.mkdir(parents=True, exist_ok=True)
     if problems:
         account.write_problems(problems)  # now, since that this is possible should not turn out after hours
-    answers = track(score_files(model, records, batch, jobs), "scoring", len(records))
+    headers = [record.with_name(f"{record.name}.hea") for record in records]  # without it NAME.dat would be cut to NAME
+    answers = track(score_files(model, headers, batch, jobs), "scoring", len(records))
     try:
         for record, scored in zip(records, answers, strict=True):
             name = printable(record.name)

@@ -153,6 +153,7 @@ KINDS = (
     Kind("file name with blanks and quotes", TEXT.replace("X0001", "X1"), MATRIX, name="it's \"A 1\""),
     Kind("file name with a line end", TEXT.replace("X0001", "X1"), MATRIX, name="X\n1"),
     Kind("file name in Latin-1", TEXT.replace("X0001", "X1"), MATRIX, name=os.fsdecode(b"M\xfcller")),
+    Kind("file name with the ending of another file", TEXT.replace("X0001", "X.dat"), MATRIX, name="X.dat"),
     # the record line
     Kind("header of one line of text", "twelve leads\n", MATRIX),
     in_header("10^12 samples declared", " 600 12-May", f" {10**12} 12-May"),
@@ -278,7 +279,7 @@ def outcome(scored: Scored) -> str:
 def outcomes(model: Model, folder: Path) -> dict[str, str]:
     """What happens to each recording of a folder, by name."""
     records = find_records(folder)
-    scored = score_files(model, records, batch=8)
+    scored = score_files(model, [Path(f"{record}.hea") for record in records], batch=8)
     return {record.name: outcome(answer) for record, answer in zip(records, scored, strict=True)}
 
 
