@@ -20,13 +20,14 @@ def main() -> int:
     from leadwise.devices import choose_processor
     from leadwise.ensemble import ModelError, load_model
     from leadwise.progress import log_to_stdout
-    from leadwise.scoring import score_folder
+    from leadwise.scoring import UnusableError, score_folder
 
     log_to_stdout()
     try:
         model = load_model(folders.model, choose_processor(options))
-        score_folder(model, Path(folders.data), Path(folders.output), options.batch_size, options.jobs)
-    except (ModelError, ValueError, OSError) as error:
+        data, output = Path(folders.data), Path(folders.output)
+        score_folder(model, data, output, options.batch_size, options.jobs, options.problems, options.strict)
+    except (ModelError, UnusableError, ValueError, OSError) as error:
         print(f"driver.py: {error}", file=sys.stderr)
         return 1
     return 0

@@ -11,7 +11,10 @@ from leadwise.devices import choose_processor
 from leadwise.ensemble import Model, ModelError
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.options import NetworkOptions, Positional, parse
+from leadwise.quality import remarks
+from leadwise.recording import REPAIRS, read_recording
 from leadwise.scoring import Scored, score_files
+from leadwise.signals import SIGNAL_REPAIRS
 from team_code import load_12ECG_model, run_12ECG_classifier
 
 __all__ = ["load_12ECG_model", "run_12ECG_classifier"]
@@ -35,6 +38,7 @@ def main() -> int:
     for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
         print(f"\n{path}")
         print(f"  cannot be used: {scored.problem}" if scored.problem else table(model, scored))
+        print("".join(f"  {line}\n" for line in doubts(path, scored)), end="")
         unusable += scored.problem is not None
     return 1 if unusable else 0
 
@@ -51,6 +55,15 @@ def table(model: Model, scored: Scored) -> str:
         name = f"{DIAGNOSES[k].name} ({DIAGNOSES[k].abbreviation}, {DIAGNOSES[k].code})"
         lines.append(f"{mark:>5}{scored.scores[k]:11.3f}{thresholds[k]:11.2f}  {name}")
     return "\n".join(lines)
+
+
+def doubts(path: Path, scored: Scored) -> list[str]:
+    """In words, what is doubtful in a recording that was used, and what had to be put right in it."""
+    if scored.problem:
+        return []
+    found = [f"note: {remark}" for remark in remarks(read_recording(path, assume_header=True))]
+    meanings = REPAIRS | dict(SIGNAL_REPAIRS)
+    return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(scored.repairs)]
 
 
 if __name__ == "__main__":

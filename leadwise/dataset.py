@@ -24,12 +24,13 @@ from numpy.typing import NDArray
 
 from leadwise.classes import label_vector
 from leadwise.files import flush_folder, sha256, whole_file, write_json
+from leadwise.header import reason_kind
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import demographics, prepare
 
-PREPARATION_VERSION = 1  # raised when the same files would give other arrays
+PREPARATION_VERSION = 2  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
@@ -205,7 +206,7 @@ def _write_facts(folder: Path, headers: Sequence[Header], lengths: NDArray[np.in
 
 def _report(kept: int, left_out: dict[str, str], repairs: Counter[str]) -> None:
     log.info("%d recordings prepared, %d left out", kept, len(left_out))
-    for reason, count in Counter(left_out.values()).most_common(10):
+    for reason, count in Counter(map(reason_kind, left_out.values())).most_common(10):
         log.info("  left out: %d, %s", count, reason)
     for repair, count in repairs.most_common():
         log.info("  repaired: %d, %s", count, repair)

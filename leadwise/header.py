@@ -39,6 +39,8 @@ WRONG_GAINS: Final = (
 RIGHT_GAIN: Final = 1000.0  # counts per mV
 
 REPAIRS: Final[dict[str, str]] = {
+    "no-header": "a MATLAB file without a header is taken as 12 leads in standard order, 500 Hz, 1000 counts per mV, "
+    "age and sex unknown; only when files are scored, never in training",
     "wrong-gain": "a gain known to be wrong in the Challenge's first release is replaced by 1000 counts per mV",
     "default-gain": "a gain that is 0 or missing is taken as 200 counts per mV, as WFDB does",
     "default-frequency": "a missing sampling frequency is taken as 250 Hz, as WFDB does",
@@ -132,6 +134,11 @@ class Notes(dict[str, list[str]]):
 def quote(text: str) -> str:
     """Text of a file, safe to print within one line."""
     return ascii(text if len(text) <= 60 else text[:57] + "...")
+
+
+def reason_kind(reason: str) -> str:
+    """A reason without what is of one file alone, numbers and quoted words: what reasons are counted by."""
+    return re.sub(r"'[^']*'|\"[^\"]*\"|(?<![A-Za-z])\d[\d.]*(?:e[+-]?\d+)?", "...", reason)
 
 
 # --- Fields: from a word to a value

@@ -79,6 +79,17 @@ def folder() -> Kind:
     return Kind("FOLDER", parse)
 
 
+def file() -> Kind:
+    """A file to be written, by its path; whether it can be is the command's affair."""
+
+    def parse(text: str) -> Path:
+        if not text:
+            raise ValueError("the name of a file")
+        return Path(text)
+
+    return Kind("FILE", parse)
+
+
 def switch() -> Kind:
     """On or off: flags without a value, and a variable that says yes or no."""
     states = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
@@ -203,6 +214,8 @@ class DriverOptions(FolderOptions):
     """The options of driver.py."""
 
     batch_size: int = option(whole(1), "windows that go through the networks together", 64)
+    problems: Path | None = option(file(), "CSV list of the recordings that cannot be used", None, "none")  # noqa: RUF009
+    strict: bool = option(switch(), "stop at the first recording that cannot be used, with status 1", False)
 
 
 @dataclass(frozen=True, kw_only=True)

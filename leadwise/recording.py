@@ -52,6 +52,11 @@ __all__ = [
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
+# What a header would most likely say where there is none.
+ASSUMED_FREQUENCY: Final = 500.0  # Hz
+ASSUMED_GAIN: Final = 1000.0  # counts per mV
+ASSUMED_LEADS: Final = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+
 
 @dataclass(frozen=True, eq=False)
 class Recording:
@@ -92,15 +97,17 @@ def read_header(path: str | Path) -> Header:
     return _read_header(_record_path(path))
 
 
-def read_recording(path: str | Path) -> Recording:
+def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
     """Reads the recording given as NAME, NAME.hea or NAME.mat, whatever WFDB or MATLAB format its signal has.
 
     The signal is NAME.mat where the header speaks of MATLAB files, as the organisers' drivers have it, and otherwise
-    the files that the header names. Raises RecordingError, which names the file, and nothing else.
+    the files that the header names. With `assume_header` a NAME.mat without any header is read as what the Challenge
+    has most of, with the repair "no-header". Raises RecordingError, which names the file, and nothing else.
     """
     record = _record_path(path)
-    header = _read_header(record)
     notes = Notes()
+    assumed = assume_header and _existing(record, ".hea") is None and _existing(record, ".mat") is not None
+    header = _assumed_header(record, notes) if assumed else _read_header(record)
     matrix = _matrix_path(record, header, notes)
     try:
         if matrix is None:
@@ -146,6 +153,14 @@ def _read_header(record: str) -> Header:
     if path is None:
         raise RecordingError(f"{record}.hea", "there is no such header")
     return parse_header(_read_bytes(path, MAX_HEADER_BYTES), str(path))
+
+
+def _assumed_header(record: str, notes: Notes) -> Header:
+    """What is said of a MATLAB file without header: twelve leads in standard order, nothing of the person."""
+    notes.add("no-header", f"{len(ASSUMED_LEADS)} leads at {ASSUMED_FREQUENCY:g} Hz")
+    name = Path(record).name
+    leads = tuple(LeadHeader(lead, f"{name}.mat", "16", ASSUMED_GAIN, 0) for lead in ASSUMED_LEADS)
+    return Header(name, ASSUMED_FREQUENCY, None, leads, None, None, (), ())
 
 
 def _matrix_path(record: str, header: Header, notes: Notes) -> Path | None:
@@ -244,7 +259,8 @@ def _read_wfdb(record: str, header: Header, notes: Notes) -> NDArray[Any]:
             _link_record(Path(folder), header, paths)
             signal = wfdb.rdrecord(str(Path(folder, "record")), physical=False, return_res=32).d_signal
     except Exception as error:  # wfdb raises whatever a damaged file makes of it
-        raise Refused(f"wfdb cannot read its signal: {quote(_reason(error))}") from error
+        text = re.sub(r"\S*/leadwise-\w+/", "", _reason(error))  # the temporary folder says nothing to anyone
+        raise Refused(f"wfdb cannot read its signal: {quote(text)}") from error
     return np.asarray(signal).T
 
 

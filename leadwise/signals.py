@@ -7,6 +7,7 @@ Arrays in, arrays out, no torch. This file knows neither files nor labels: what 
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -17,7 +18,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.header import Header, Notes, RecordingError, Repair, quote
+from leadwise.header import Header, LeadHeader, Notes, RecordingError, Repair, quote
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import Recording
 
@@ -31,8 +32,11 @@ SIGNAL_REPAIRS: Mapping[str, str] = MappingProxyType(
         "lead-repeated": "of leads with the same name the first one counts",
         "lead-derived": "a missing limb lead is computed from I and II",
         "lead-missing": "a missing lead that cannot be computed is zero throughout",
-        "samples-interpolated": "samples that are NaN or infinite are interpolated from their neighbours in the lead",
-        "lead-without-values": "a lead in which no sample is a number is zero throughout",
+        "samples-interpolated": "samples that are NaN or beyond 32 bits are interpolated from the lead's others",
+        "no-value": "runs of WFDB's number for no value (-32768 in 16 bits) begun and ended by a jump become NaN",
+        "lead-without-values": "a lead in which no sample is a number is taken as missing",
+        "lead-flat": "a lead that has one value throughout, whichever, is taken as missing",
+        "lead-saturated": "a lead with more than half of its samples at the ends of 16 bits is taken as missing",
     }
 )
 
@@ -40,6 +44,16 @@ SIGNAL_REPAIRS: Mapping[str, str] = MappingProxyType(
 DERIVED_LEADS: Mapping[str, tuple[float, float]] = MappingProxyType(
     {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
 )
+
+# WFDB's number for "no value" in each of its formats (signal(5)); in MATLAB files it is the one of 16 bits.
+NO_VALUE: Mapping[str, int] = MappingProxyType(
+    {"16": -(1 << 15), "61": -(1 << 15), "160": -(1 << 15), "24": -(1 << 23), "32": -(1 << 31), "80": -(1 << 7)}
+    | {"212": -(1 << 11), "310": -(1 << 9), "311": -(1 << 9), "508": -(1 << 7), "516": -(1 << 15), "524": -(1 << 23)}
+)
+NO_VALUE_JUMP = 4  # a run that begins and ends by a jump of a quarter of that number (8 mV at 1000 per mV) is none
+MAX_COUNT = 1 << 31  # no converter has more than 32 bits; larger numbers would overflow in the networks
+ADC_ENDS = (-(1 << 15), (1 << 15) - 1)  # counts
+SATURATED_SHARE = 0.5  # of a lead's samples: beyond it nothing is left to see between the ends of the range
 
 ZERO_CROSSINGS = 16  # of the resampling filter's sinc, to each side
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
@@ -83,18 +97,75 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
 def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signal:
     """The twelve standard leads of a recording, float32 (12, samples), whatever leads the file has in what order.
 
-    Limb leads that are missing are computed from I and II (in the unit asked for), other missing ones are zero; samples
-    that are no numbers are interpolated. Each of these is a named repair. Raises RecordingError without a usable lead.
+    Limb leads that are missing are computed from I and II (in the unit asked for), other missing ones are zero; a lead
+    that is flat, saturated or without values is as good as missing; samples that are no numbers are interpolated. Each
+    of these is a named repair. Raises RecordingError without a usable lead.
     """
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
     names, notes = recording.lead_names, Notes()
-    values = _converted(recording, unit)
+    values = _without_marks(_converted(recording, unit), recording, notes)
     if values.dtype == np.float64:  # only then can a sample be no number
-        values = _without_gaps(values, names, notes).astype(np.float32)
-    if names != STANDARD_LEADS:
-        values = _in_standard_order(values, _standard_rows(recording.name, names, notes), notes)
+        values = _without_gaps(values, recording, notes).astype(np.float32)
+    empty = _empty_leads(values, recording, notes)
+    if names != STANDARD_LEADS or empty:
+        rows = _standard_rows(recording.name, names, notes)
+        if empty.issuperset(rows.values()):
+            without = len(notes.get("lead-without-values", ())) == len(names)
+            raise RecordingError(recording.name, "no sample is a number" if without else "is flat in every lead")
+        values = _in_standard_order(values, {name: row for name, row in rows.items() if row not in empty}, notes)
     return Signal(values, recording.sampling_frequency, notes.repairs())
+
+
+def _without_marks(values: NDArray[Any], recording: Recording, notes: Notes) -> NDArray[Any]:
+    """The same leads with NaN where the counts are WFDB's number for no value, float64 where there is such a run."""
+    marks = np.array([_no_value(lead) for lead in recording.header.leads])
+    for lead in np.flatnonzero(_lowest(recording.counts) <= marks).tolist():  # there is no lower one: next to no lead
+        for first, end in _runs_without_value(recording.counts[lead], int(marks[lead])):
+            values = values.astype(np.float64, copy=False)
+            values[lead, first:end] = np.nan
+            notes.add("no-value", f"{end - first} of {quote(recording.lead_names[lead])}")
+    return values
+
+
+def _lowest(counts: NDArray[Any]) -> NDArray[Any]:
+    """The lowest number of each lead, (leads,); NaN only where there is none."""
+    lowest: NDArray[Any] = counts.min(axis=1) if counts.dtype.kind == "i" else np.fmin.reduce(counts, axis=1)
+    return lowest
+
+
+def _no_value(lead: LeadHeader) -> int:
+    """The count that means no value in this lead."""
+    code = "16" if lead.file[-4:].lower() == ".mat" else re.split("[x:+]", lead.format)[0]
+    return NO_VALUE.get(code, NO_VALUE["16"])
+
+
+def _runs_without_value(row: NDArray[Any], mark: int) -> list[tuple[int, int]]:
+    """First and end of the runs of `mark` that begin and end by a jump; an honest saturation is reached in steps."""
+    edges = np.flatnonzero(np.diff(row == mark, prepend=False, append=False)).reshape(-1, 2)  # (runs, 2)
+    near = mark - mark / NO_VALUE_JUMP
+    runs = []
+    for first, end in edges.tolist():
+        before, after = row[max(first - 1, 0)], row[min(end, len(row) - 1)]  # the mark itself at the recording's ends
+        if all(value == mark or not value < near for value in (before, after)):
+            runs.append((first, end))
+    return runs
+
+
+def _empty_leads(values: NDArray[Any], recording: Recording, notes: Notes) -> set[int]:
+    """The rows of leads that say nothing: one value throughout, or most of the time at an end of the ADC's range."""
+    names, counts = recording.lead_names, recording.counts
+    suspects = np.flatnonzero(values[:, 0] == values[:, values.shape[1] // 2])  # few leads need a look at each sample
+    flat = {lead for lead in suspects.tolist() if (values[lead] == values[lead, 0]).all()}
+    for name in [quote(names[lead]) for lead in sorted(flat)]:
+        if name not in notes.get("lead-without-values", ()):
+            notes.add("lead-flat", name)
+    some = counts[:, :: max(counts.shape[1] // 64, 1)]  # half of a lead shows in an even spread of its samples
+    suspects = np.flatnonzero(((some == ADC_ENDS[0]) | (some == ADC_ENDS[1])).any(axis=1))
+    saturated = {lead for lead in suspects.tolist() if np.isin(counts[lead], ADC_ENDS).mean() > SATURATED_SHARE} - flat
+    for lead in sorted(saturated):
+        notes.add("lead-saturated", quote(names[lead]))
+    return flat | saturated
 
 
 def _converted(recording: Recording, unit: str) -> NDArray[Any]:
@@ -109,9 +180,11 @@ def _converted(recording: Recording, unit: str) -> NDArray[Any]:
     return values
 
 
-def _without_gaps(values: NDArray[np.float64], names: Sequence[str], notes: Notes) -> NDArray[np.float64]:
-    """The same leads with linear interpolation where a sample is NaN or infinite; zeros where a lead has no number."""
+def _without_gaps(values: NDArray[np.float64], recording: Recording, notes: Notes) -> NDArray[np.float64]:
+    """The same leads, interpolated where a sample is NaN or no possible count; zeros where a lead has no number."""
+    names = recording.lead_names
     finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
+    finite &= np.abs(recording.counts.astype(np.float64)) <= MAX_COUNT
     for lead in np.flatnonzero(~finite.all(axis=1)).tolist():
         good, bad = np.flatnonzero(finite[lead]), np.flatnonzero(~finite[lead])
         if good.size:

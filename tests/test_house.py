@@ -16,14 +16,14 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {"recording", "devices", "evaluation", "network", "simulate", "thresholds", "expected_reward", "calibration"},
     {"signals"},
-    {"dataset"},
+    {"dataset", "quality"},
     {"ensemble", "training"},
     {"scoring"},
     {"report"},  # imported by commands alone
 )
 WITHOUT_TORCH = (
     "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate",
-    "options", "recipes", "dataset", "expected_reward", "calibration", "report.sheet", "report.rate",
+    "options", "recipes", "dataset", "quality", "expected_reward", "calibration", "report.sheet", "report.rate",
     "plan", "stopping",
 )  # fmt: skip
 COMMANDS = {path.stem for path in ROOT.glob("*.py")}

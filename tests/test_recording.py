@@ -26,6 +26,7 @@ from leadwise.recording import (
     read_recording,
     recording_from_arrays,
 )
+from leadwise.signals import STANDARD_LEADS
 from tests.conftest import LEADS, header_text, v4_matrix
 
 # Headers of the Challenge, shortened to two leads.
@@ -622,7 +623,22 @@ REPAIRED = {
 }
 
 
-@pytest.mark.parametrize("name", REPAIRS)
+def test_a_missing_header_is_assumed_where_that_is_asked_for(write_record, counts):
+    path = write_record()
+    path.with_suffix(".hea").unlink()
+    with pytest.raises(RecordingError, match="no such header"):
+        read_recording(path)
+    recording = read_recording(path, assume_header=True)
+    np.testing.assert_array_equal(recording.counts, counts)
+    assert recording.lead_names == STANDARD_LEADS and recording.sampling_frequency == 500.0
+    assert recording.header.age is None and recording.header.sex is None and recording.header.codes == ()
+    assert recording.repairs == (Repair("no-header", "12 leads at 500 Hz"),)
+    path.with_suffix(".hea").write_text("no header")  # one that is there counts, whatever it says
+    with pytest.raises(RecordingError):
+        read_recording(path, assume_header=True)
+
+
+@pytest.mark.parametrize("name", [name for name in REPAIRS if name != "no-header"])
 def test_each_repair_is_named_and_the_signal_stays(write_record, counts, name):
     header, matrix = REPAIRED[name](header_text("A0001", counts), v4_matrix(counts))
     recording = read_recording(write_record("S0001" if name == "wrong-gain" else "A0001", header, matrix))

@@ -182,27 +182,31 @@ def test_samples_that_are_no_numbers_are_interpolated(bad: set[int], what: float
     data[4, sorted(bad)] = what
     signal = standard_leads(make_recording(data), "counts")
     good = sorted(set(range(40)) - bad)
-    expected = np.interp(np.arange(40), good, data[4, good]) if good else np.zeros(40)
+    derived = clean[0] - clean[1] / 2  # aVL, from I and II
+    expected = np.interp(np.arange(40), good, data[4, good]) if len(good) > 1 else derived
     np.testing.assert_allclose(signal.values[4], expected, rtol=1e-6)
     others = np.arange(12) != 4
     assert np.array_equal(signal.values[others], clean[others])
-    assert repair_names(signal) == (
-        {"samples-interpolated"} if bad and good else {"lead-without-values"} if bad else set()
-    )
+    expected_names = {"samples-interpolated"} if bad and good else {"lead-without-values"} if bad else set()
+    if len(good) < 2:
+        expected_names |= {"lead-derived"} | ({"lead-flat"} if good else set())
+    assert repair_names(signal) == expected_names
 
 
 def test_counts_near_the_largest_float_do_not_overflow_in_millivolts() -> None:
-    data = np.zeros((12, 20))
+    data = np.tile(np.arange(20.0), (12, 1))
     data[3, 5] = 1e308
     signal = standard_leads(make_recording(data, gains=("0.01/mV",) * 12), "mV")
-    assert np.array_equal(signal.values, np.zeros((12, 20)))
+    np.testing.assert_allclose(signal.values, np.tile(np.arange(20.0) * 100, (12, 1)), rtol=1e-6)
     assert repair_names(signal) == {"samples-interpolated"}
 
 
 def test_int32_counts_keep_their_value() -> None:
-    data = np.full((12, 30), 20_000_001, np.int32)
+    data = np.tile(np.arange(20_000_000, 20_000_030, dtype=np.int32), (12, 1))
     values = standard_leads(make_recording(data, gains=("1000(20000000)/mV",) * 12), "mV").values
-    np.testing.assert_allclose(values, 0.001, rtol=1e-6)  # in float32 the difference would be 0 or 2 counts
+    np.testing.assert_allclose(
+        values, np.tile(np.arange(30) / 1000, (12, 1)), rtol=1e-6
+    )  # in float32 the difference would be 0 or 2 counts
 
 
 # --------------------------------------------------------------------------------------------------- linear resampling
@@ -489,3 +493,90 @@ def test_real_recordings(shared_folder: Path) -> None:
         reference = resample(mirrored.astype(float), 2570, axis=1)[:, :1285]  # cut off at half the target frequency
         error = np.sqrt(np.mean((filtered - reference)[:, 20:-20] ** 2))
         assert error < 0.01  # mV; what real recordings have between 106 and 136 Hz
+
+
+# --------------------------------------------------------------------------------------------- leads that say nothing
+
+
+@given(
+    flat=st.sets(st.sampled_from(STANDARD_LEADS), max_size=11),
+    value=st.sampled_from((0, 7, -16000, 32767, -32768)),
+    samples=st.integers(2, 40),
+)
+@settings(max_examples=80)
+def test_a_flat_lead_is_as_a_missing_one(flat: set[str], value: int, samples: int) -> None:
+    counts = np.cumsum(np.abs(random_counts(12, samples, samples)) % 99 + 1, axis=1).astype(np.int16)  # no lead is flat
+    kept = [lead for lead, name in enumerate(STANDARD_LEADS) if name not in flat]
+    for name in flat:
+        counts[STANDARD_LEADS.index(name)] = value
+    signal = standard_leads(make_recording(counts), "counts")
+    without = standard_leads(make_recording(counts[kept], tuple(STANDARD_LEADS[lead] for lead in kept)), "counts")
+    assert np.array_equal(signal.values, without.values)
+    named = {} if not flat else {"lead-without-values"} if value == -32768 else {"lead-flat"}
+    assert repair_names(signal) - {"no-value"} == set(named) | repair_names(without)
+
+
+@pytest.mark.parametrize("value", [0, 5, -16000, 32767])
+def test_a_recording_flat_in_every_lead_is_refused(value: int) -> None:
+    with pytest.raises(RecordingError, match="is flat in every lead"):
+        prepare(make_recording(np.full((12, 500), value, np.int16)), SignalRecipe())
+    with pytest.raises(RecordingError, match="is flat in every lead"):
+        prepare(make_recording(np.full((2, 500), value, np.int16), ("I", "II")), SignalRecipe())
+    with pytest.raises(RecordingError, match="no sample is a number"):
+        prepare(make_recording(np.full((12, 500), np.nan)), SignalRecipe())
+
+
+def test_a_flat_lead_of_no_standard_name_is_no_usable_one() -> None:
+    counts = random_counts(3, 50)
+    counts[:2] = 4
+    with pytest.raises(RecordingError, match="is flat in every lead"):
+        standard_leads(make_recording(counts, ("I", "II", "X")), "counts")
+
+
+def test_no_value_is_interpolated_and_honest_saturation_stays() -> None:
+    counts = random_counts(12, 400)
+    ramp = np.linspace(0, -32768, 100).astype(np.int16)
+    counts[6, :300] = np.concatenate([ramp, np.full(100, -32768), ramp[::-1]])  # reached in steps: a saturation
+    counts[7, 50:90] = -32768
+    counts[8, :30] = counts[8, 390:] = -32768  # at the recording's ends
+    signal = standard_leads(make_recording(counts), "counts")
+    assert {repair.name: repair.detail for repair in signal.repairs} == {
+        "no-value": "40 of 'V2', 30 of 'V3', 10 of 'V3'",
+        "samples-interpolated": "40 of 'V2', 40 of 'V3'",
+    }
+    expected = counts.astype(np.float32)
+    expected[7, 50:90] = np.interp(np.arange(50, 90), [49, 90], counts[7, [49, 90]])
+    expected[8, :30], expected[8, 390:] = counts[8, 30], counts[8, 389]
+    np.testing.assert_allclose(signal.values, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("code", "mark"), [("16", -32768), ("212", -2048), ("310", -512), ("24", -(1 << 23))])
+def test_each_format_has_its_own_number_for_no_value(code: str, mark: int) -> None:
+    counts = (random_counts(1, 200) // 40).astype(np.int32)
+    counts[0, 40:60] = mark
+    header = f"X1 1 500 200\nX1.dat {code} 1000/mV 16 0 0 0 0 V1\n"
+    assert repair_names(standard_leads(recording_from_arrays(header, counts), "counts")) == {
+        "lead-missing",
+        "no-value",
+        "samples-interpolated",
+    }
+    counts[0, 40:60] = mark + 1
+    assert repair_names(standard_leads(recording_from_arrays(header, counts), "counts")) == {"lead-missing"}
+
+
+@pytest.mark.parametrize(("share", "missing"), [(0.2, False), (0.45, False), (0.55, True), (0.95, True)])
+@pytest.mark.parametrize("end", [32767, -32768])
+def test_a_lead_mostly_at_the_ends_of_its_range_is_missing(share: float, missing: bool, end: int) -> None:
+    counts = random_counts(12, 1000)
+    counts[7] = np.where(np.arange(1000) % 100 < 100 * share, end, end // 10 * 9 + np.arange(1000) % 7)
+    signal = standard_leads(make_recording(counts), "counts")
+    assert repair_names(signal) == ({"lead-saturated", "lead-missing"} if missing else set())
+    assert np.array_equal(signal.values[7], np.zeros(1000) if missing else counts[7])
+
+
+def test_numbers_that_no_converter_gives_are_interpolated() -> None:
+    data = np.tile(np.arange(20.0), (12, 1))
+    data[4, 7], data[5, 8] = 1e30, float(1 << 31)  # the second is possible
+    signal = standard_leads(make_recording(data), "counts")
+    assert [repair.detail for repair in signal.repairs] == ["1 of 'aVL'"]
+    assert signal.values[4, 7] == 7 and signal.values[5, 8] == 1 << 31

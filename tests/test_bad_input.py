@@ -1,0 +1,293 @@
+"""Every recording gets an answer: what docs/bad-input.md says of bad input is what the program does."""
+
+from __future__ import annotations
+
+import csv
+import logging
+import os
+import re
+import subprocess
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from leadwise import scoring
+from leadwise.dataset import prepare_dataset
+from leadwise.ensemble import Answer, Model, load_model
+from leadwise.header import REPAIRS, reason_kind
+from leadwise.outputs import read_output
+from leadwise.recipes import SignalRecipe
+from leadwise.recording import read_recording
+from leadwise.scoring import Account, Scored, find_records, printable, score_arrays, score_folder
+from leadwise.signals import SIGNAL_REPAIRS
+from tests.bad_input import DOCUMENT, GOOD, KINDS, TEXT, Kind, filled, outcome, reasons, tables, write_kinds
+from tests.test_ensemble import PRIOR, write_model
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@pytest.fixture(scope="module")
+def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    write_model(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def model(model_folder: Path) -> Model:
+    return load_model(model_folder)
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Kind]]:
+    folder = tmp_path_factory.mktemp("kinds")
+    return folder, write_kinds(folder)
+
+
+def driver(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[str]:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
+    command = [sys.executable, "driver.py", *map(str, arguments), "--jobs", "2", "--batch-size", "16"]
+    done = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == status, done.stdout + done.stderr
+    return done
+
+
+# -------------------------------------------------------------------------------------------------------- the document
+
+
+def test_the_document_is_what_the_program_does(model: Model) -> None:
+    assert len({kind.title for kind in KINDS}) == len(KINDS) >= 60
+    document = DOCUMENT.read_text()
+    assert document == filled(document, tables(model)), "python -m tests.bad_input writes it anew"
+
+
+def test_the_kinds_show_nearly_all_repairs() -> None:
+    """Those that they do not show have their tests with the reader: no repair is without one."""
+    kinds = DOCUMENT.read_text().partition("<!-- kinds -->")[2]
+    assert set(REPAIRS) | set(SIGNAL_REPAIRS) == set(re.findall(r"`([a-z-]+)`", kinds))
+
+
+def test_every_reason_in_the_kinds_is_among_the_reasons() -> None:
+    listed = [text for texts in reasons().values() for text in texts]
+    patterns = [re.compile(".*".join(map(re.escape, text.split("...")))) for text in listed]
+    rows = re.findall(r"\| prior: (.*) \|$", DOCUMENT.read_text(), flags=re.MULTILINE)
+    assert len(rows) > 50
+    for row in rows:
+        assert any(pattern.fullmatch(row) for pattern in patterns), row
+
+
+# ---------------------------------------------------------------------------------------------------------- the driver
+
+
+@pytest.fixture(scope="module")
+def answered(
+    model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Path, Path, str]:
+    """Outputs, list of problems, and what was printed, of one run over all kinds."""
+    outputs, problems = tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("list") / "problems.csv"
+    printed = driver(model_folder, kinds[0], outputs, "--problems", problems).stdout
+    return outputs, problems, printed
+
+
+def test_each_kind_has_a_valid_output(kinds: tuple[Path, dict[str, Kind]], answered: tuple[Path, Path, str]) -> None:
+    assert sorted(path.name for path in answered[0].iterdir()) == sorted(f"{name}.csv" for name in kinds[1])
+    for name in kinds[1]:
+        path = answered[0] / f"{name}.csv"
+        assert len(path.read_text().splitlines()) == 4
+        assert path.read_text().splitlines()[0] == f"#{printable(name)}"
+        output = read_output(path)
+        assert len(output.scores) == 24 and any(output.labels)
+
+
+def test_the_list_of_problems_and_the_summary_say_the_same(
+    model: Model, kinds: tuple[Path, dict[str, Kind]], answered: tuple[Path, Path, str]
+) -> None:
+    outputs, problems, printed = answered
+    with problems.open(newline="") as file:
+        head, *rows = list(csv.reader(file))
+    assert head == ["name", "reason"]
+    found = {name: outcome(scored) for name, scored in each(model, kinds[0])}
+    assert rows == [[printable(name), text[7:]] for name, text in sorted(found.items()) if text.startswith("prior")]
+    assert f"{len(kinds[1])} recordings scored, {len(rows)} of them could not be used" in printed
+    for kind, count in Counter(reason_kind(reason) for _, reason in rows).items():
+        assert f"  not usable: {count}, {kind}\n" in printed
+    for repair in {*REPAIRS, *SIGNAL_REPAIRS}:
+        count = sum(f"`{repair}`" in text for text in found.values())
+        assert f"  repaired: {count}, {repair}\n" in printed
+    for name, _ in rows:
+        assert name in printed
+        if name.isascii() and "?" not in name:
+            assert list(read_output(outputs / f"{name}.csv").scores) == pytest.approx(PRIOR.scores[0])
+
+
+def each(model: Model, folder: Path) -> list[tuple[str, Scored]]:
+    records = find_records(folder)
+    return [(path.name, next(scoring.score_files(model, [Path(f"{path}.hea")]))) for path in records]
+
+
+def test_a_good_recording_is_answered_the_same_among_bad_ones(
+    model: Model, kinds: tuple[Path, dict[str, Kind]], answered: tuple[Path, Path, str]
+) -> None:
+    alone = score_arrays(model, TEXT, GOOD)
+    assert alone.problem is None
+    among = read_output(answered[0] / "X1000.csv")
+    np.testing.assert_allclose(among.scores, alone.scores, atol=1e-6)
+
+
+def test_strict_stops_at_the_first_with_one_line(
+    model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
+) -> None:
+    first = next(name for name, kind in kinds[1].items() if kind.title == "header without a signal")
+    data = tmp_path / "data"
+    data.mkdir()
+    for path in kinds[0].glob("X100[0-4].*"):
+        (data / path.name).symlink_to(path)
+    listed = tmp_path / "problems.csv"
+    done = driver(model_folder, data, tmp_path / "out", "--strict", "--problems", listed, status=1)
+    assert re.fullmatch(rf"driver.py: .*{first}.mat: there is no such signal file \(--strict .*\)\n", done.stderr)
+    assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == ["X1000", "X1001"]
+    assert listed.read_text() == f"name,reason\n{first},there is no such signal file\n"
+
+
+def test_strict_changes_nothing_where_all_can_be_used(
+    model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
+) -> None:
+    (tmp_path / "data").mkdir()
+    for path in kinds[0].glob("X100[01].*"):
+        (tmp_path / "data" / path.name).symlink_to(path)
+    driver(model_folder, tmp_path / "data", tmp_path / "out", "--strict", "--problems", tmp_path / "problems.csv")
+    assert (tmp_path / "problems.csv").read_text() == "name,reason\n"
+
+
+def test_a_list_that_cannot_be_written_is_told_before_anything_is_scored(
+    model: Model, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
+) -> None:
+    with pytest.raises(OSError, match="No such file"):
+        score_folder(model, kinds[0], tmp_path / "out", problems=tmp_path / "nowhere" / "problems.csv")
+    assert not list((tmp_path / "out").iterdir())
+
+
+# ----------------------------------------------------------------------------------------- what the drivers pass along
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        None,
+        "ECG",
+        [],
+        [[]],
+        [[1, 2], [3]],
+        {},
+        5,
+        np.array(5),
+        np.zeros((12, 0)),
+        np.zeros((12, 600)),
+        np.full((12, 600), np.nan),
+        np.full((12, 600), np.inf),
+        np.zeros((12, 20, 30)),
+        np.array([["a"] * 600] * 12),
+        np.array([[None] * 600] * 12),
+        GOOD + 1j,
+        GOOD[:5],
+        GOOD > 0,
+        object(),
+    ],
+    ids=repr,
+)
+def test_whatever_a_driver_passes_as_data_gets_the_prior(model: Model, data: Any) -> None:
+    answer = score_arrays(model, TEXT.splitlines(keepends=True), data)
+    assert answer.problem and answer.reason
+    np.testing.assert_array_equal(answer.scores, PRIOR.scores[0])
+    np.testing.assert_array_equal(answer.labels, PRIOR.labels[0])
+
+
+@pytest.mark.parametrize("header", [None, "", [], [""], 5, [5], {}, "twelve leads", b"\xff\xfe", [None] * 13], ids=repr)
+def test_whatever_a_driver_passes_as_header_gets_the_prior(model: Model, header: Any) -> None:
+    answer = score_arrays(model, header, GOOD)
+    assert answer.problem and answer.reason
+    np.testing.assert_array_equal(answer.labels, PRIOR.labels[0])
+
+
+def test_an_unknown_failure_of_one_recording_does_not_end_the_run(
+    model: Model, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(path: Path, **options: bool) -> Any:
+        if path.stem == "X1001":
+            raise ZeroDivisionError("a bug")
+        return read_recording(path, **options)
+
+    monkeypatch.setattr(scoring, "read_recording", fail)
+    for path in kinds[0].glob("X100[01].*"):
+        (tmp_path / path.name).symlink_to(path)
+    account = score_folder(model, tmp_path, tmp_path / "out")
+    reason = "reading it failed in a way that the program does not know: ZeroDivisionError: 'a bug'"
+    assert account.recordings == 2 and account.problems == [("X1001", reason)]
+
+
+def test_probabilities_that_are_no_numbers_are_never_written(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflow(self: Model, signals: Any, demographics: Any) -> Answer:
+        return Answer(np.zeros((len(signals), 24), bool), np.full((len(signals), 24), np.nan))
+
+    monkeypatch.setattr(Model, "predict", overflow)
+    answer = score_arrays(model, TEXT, GOOD)
+    assert answer.reason == "the networks give no probability for values so large"
+    np.testing.assert_array_equal(answer.scores, PRIOR.scores[0])
+
+
+# ------------------------------------------------------------------------------------------------------------- account
+
+
+def test_reasons_are_counted_without_what_is_of_one_file_alone() -> None:
+    assert reason_kind("is cut off: 7212 of 14424 bytes") == "is cut off: ... of ... bytes"
+    assert reason_kind("has no lead of a standard name, only 'V 1' \"it's\"") == (
+        "has no lead of a standard name, only ... ..."
+    )
+    account = Account()
+    for size in (1, 20):
+        account.add("A", Scored("A", PRIOR.labels[0], PRIOR.scores[0], (), "x", f"is cut off: {size} of 90 bytes"))
+    account.add("B", Scored("B", PRIOR.labels[0], PRIOR.scores[0], ("renamed", "renamed"), None))
+    assert account.lines() == [
+        "3 recordings scored, 2 of them could not be used and got the training prior",
+        "  not usable: 2, is cut off: ... of ... bytes",
+        "  repaired: 1, renamed",
+    ]
+
+
+def test_a_name_cannot_break_the_list_or_the_output(tmp_path: Path) -> None:
+    account = Account(problems=[("a,b", 'says "no", twice'), (printable("x\ny\udcff"), "empty")])
+    account.write_problems(tmp_path / "problems.csv")
+    with (tmp_path / "problems.csv").open(newline="") as file:
+        assert list(csv.reader(file)) == [["name", "reason"], ["a,b", 'says "no", twice'], ["x?y?", "empty"]]
+
+
+# ----------------------------------------------------------------------------------------------------------- real dirt
+
+
+def test_phone_recordings_all_get_an_answer(model: Model, shared_folder: Path, tmp_path: Path) -> None:
+    unpack, pack = shared_folder / "data" / "unpack.py", shared_folder / "data" / "quality"
+    subprocess.run([sys.executable, unpack, pack, tmp_path / "data"], check=True, capture_output=True)
+    account = score_folder(model, tmp_path / "data", tmp_path / "out")
+    assert account.recordings == len(list((tmp_path / "out").iterdir())) == 200
+    assert {reason for _, reason in account.problems} == {"is flat in every lead"}
+    with (pack / "index.csv").open(newline="") as file:
+        quality = {row["record"]: row["quality"] for row in csv.DictReader(file)}
+    assert {quality[name] for name, _ in account.problems} == {"unacceptable"}
+
+
+def test_training_leaves_them_out_with_the_same_account(
+    kinds: tuple[Path, dict[str, Kind]], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    titles = ("a good recording", "zeros in every lead", "signal file cut off in the middle", "signal without a header")
+    for name, kind in kinds[1].items():
+        if kind.title in titles:
+            kind.write(tmp_path, name)
+    caplog.set_level(logging.INFO, "leadwise")
+    dataset = prepare_dataset(tmp_path, tmp_path / "work", SignalRecipe())
+    assert dataset.names == ("X1000",)
+    assert sorted(dataset.left_out.values()) == ["is cut off: 7212 of 14424 bytes", "is flat in every lead"]
+    assert "left out: 1, is cut off: ... of ... bytes" in caplog.text
