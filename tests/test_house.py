@@ -19,7 +19,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"dataset"},
     {"ensemble", "training"},
     {"scoring"},
-    {"report"},  # imported by commands alone
+    {"report", "library"},  # imported by commands alone; the library is what `import leadwise` gives
 )
 WITHOUT_TORCH = (
     "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate",
