@@ -16,7 +16,7 @@ import math
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
 from typing import Any, Literal, overload
@@ -36,7 +36,7 @@ from leadwise.options import NetworkOptions
 from leadwise.progress import log
 from leadwise.scoring import Scored, score_arrays, score_files
 
-__all__ = ["Classifier", "Result", "evaluate", "load"]
+__all__ = ["Classifier", "Result", "evaluate", "load", "result_of"]
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"  # a folder of the package
 COUNTS_PER_MV = 1000  # of all files of the Challenge, so that this is what a model of recipe `paper` has seen
@@ -102,8 +102,12 @@ class Result:
         return f"<Result {self.name}: {found}>"
 
     def __str__(self) -> str:
-        """A line for each diagnosis: mark, probability, threshold, name."""
-        lines = [self.name, *self._remarks(), "     probability  threshold  diagnosis"]
+        """Name, remarks, table."""
+        return "\n".join([self.name, *self._remarks(), self.table()])
+
+    def table(self) -> str:
+        """A line for each diagnosis, in `order`: mark, probability, threshold, name."""
+        lines = ["     probability  threshold  diagnosis"]
         for k in self.order:
             mark = "yes" if self.labels[k] else ""
             name = f"{NAMES[k]} ({ABBREVIATIONS[k]}, {CODES[k]})"
@@ -215,7 +219,7 @@ class Classifier:
         shown = sys.stderr.isatty() or "ipykernel" in sys.modules if progress is None else progress
         answers = score_files(self.model, records, batch_size, jobs)
         bar = tqdm(answers, "scoring", len(records), unit=" recordings", disable=not shown)
-        return [self._result(scored) for scored in bar]
+        return [result_of(self.model, scored, path) for path, scored in zip(records, bar, strict=True)]
 
     def _predict_array(
         self,
@@ -232,12 +236,16 @@ class Classifier:
             raise ValueError("an array needs sampling_frequency (Hz) and lead_names")
         counts = _counts(ecg, unit)
         header = _header(counts.shape, sampling_frequency, lead_names, age, sex)
-        return self._result(score_arrays(self.model, header, counts), name)
+        return replace(result_of(self.model, score_arrays(self.model, header, counts)), name=name)
 
-    def _result(self, scored: Scored, name: str | None = None) -> Result:
-        thresholds = self.model.thresholds.mean(0)
-        arrays = (scored.scores.copy(), scored.labels.copy(), thresholds)
-        return Result(scored.name if name is None else name, *arrays, scored.repairs, scored.problem)
+
+def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
+    """A container's answer as a result; the file's name stands for that of a record which could not be read."""
+    name = scored.name
+    if scored.problem and path:
+        name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
+    arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
+    return Result(name, *arrays, scored.repairs, scored.problem)
 
 
 def load(

@@ -130,7 +130,7 @@ def test_a_recording_that_cannot_be_used_gets_the_prior_and_says_so(room: Path, 
         assert result.problem and result.problem in str(result)
         np.testing.assert_array_equal(result.probabilities, model.model.prior.scores[0])
         assert "cannot be used" in repr(result) and "cannot be used" in result._repr_html_()
-    assert "no such header" in str(missing) and "no lead of a standard name" in str(strange)
+    assert missing.name == "nobody" and "no lead of a standard name" in str(strange)
     empty = np.full((12, 500), np.nan)
     assert "lead-without-values" in model.predict(empty, sampling_frequency=500, lead_names=LEADS).repairs
 
