@@ -192,6 +192,13 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluatorOptions(Options):
+    """The options of evaluate_12ECG_score.py."""
+
+    report: Path | None = option(file(".html"), "write a page with all figures and pictures", None, "none")  # noqa: RUF009
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkOptions(Options):
     """Whatever runs networks; by itself what load_model needs for the organisers' drivers."""
 
@@ -243,7 +250,7 @@ class TrainingOptions(FolderOptions):
 
 
 # All commands share one set of variables: LEADWISE_EPOCHS, set for the training, does not stop the driver.
-COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, AnswerOptions)
+COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, AnswerOptions, EvaluatorOptions)
 KNOWN_VARIABLES = tuple(dict.fromkeys(one.variable for command in COMMANDS for one in command.table()))
 
 # -------------------------------------------------------------------------------------------------- what was asked for
