@@ -4,9 +4,10 @@
 import sys
 from pathlib import Path
 
-from leadwise.evaluation import class_scores_table, evaluate_folders, scores_table
+from leadwise.evaluation import class_scores_table, read_folders, scores_table
 from leadwise.files import write_text
-from leadwise.options import Options, Positional, parse
+from leadwise.metric import evaluate
+from leadwise.options import EvaluatorOptions, Positional, parse
 
 POSITIONALS = (
     Positional("LABELS", "folder with headers NAME.hea"),
@@ -18,15 +19,22 @@ POSITIONALS = (
 
 def main() -> int:
     """Runs the command; returns its exit status."""
-    paths, _ = parse(Options, "Scores outputs by labels, as the Challenge's evaluation of 2020 does.", POSITIONALS)
+    paths, options = parse(
+        EvaluatorOptions, "Scores outputs by labels, as the Challenge's evaluation of 2020 does.", POSITIONALS
+    )
     try:
-        scores = evaluate_folders(paths.labels, paths.outputs)
+        read = read_folders(paths.labels, paths.outputs)
+        scores = evaluate(read.labels, read.answers, read.scores)
         if paths.scores is None:
             print(scores_table(scores), end="")
         else:
             write_text(Path(paths.scores), scores_table(scores))
         if paths.class_scores is not None:
             write_text(Path(paths.class_scores), class_scores_table(scores))
+        if options.report:
+            from leadwise.report.page import report_page  # here, since matplotlib takes its time to start
+
+            write_text(options.report, report_page(read, scores))
     except (ValueError, OSError) as error:
         print(f"evaluate_12ECG_score.py: {error}", file=sys.stderr)
         return 1

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
 """Says what recordings show: get_12ECG_score.py MODEL RECORD... Also the module that the driver of 2020 may import."""
 
+import json
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from leadwise.classes import DIAGNOSES
 from leadwise.devices import choose_processor
 from leadwise.ensemble import Model, ModelError
 from leadwise.ensemble import load_model as load_model_folder
-from leadwise.options import NetworkOptions, Positional, parse
+from leadwise.library import Result, result_of
+from leadwise.options import AnswerOptions, Positional, parse
 from leadwise.quality import remarks
 from leadwise.recording import REPAIRS, read_recording
-from leadwise.scoring import Scored, score_files
+from leadwise.report.answer import answer, evidence_of, look_at
+from leadwise.scoring import score_files
 from leadwise.signals import SIGNAL_REPAIRS
 from team_code import load_12ECG_model, run_12ECG_classifier
 
@@ -27,43 +27,53 @@ POSITIONALS = (
 
 def main() -> int:
     """Runs the command; returns its exit status: 1 where a recording could not be used."""
-    arguments, options = parse(NetworkOptions, "Prints the diagnoses of recordings.", POSITIONALS)
+    arguments, options = parse(AnswerOptions, "Prints the diagnoses of recordings.", POSITIONALS)
+    paths = [Path(record) for record in arguments.record]
+    if options.plot and len(paths) > 1:
+        print(f"get_12ECG_score.py: error: --plot draws one recording, not {len(paths)}", file=sys.stderr)
+        return 2
     try:
         model = load_model_folder(arguments.model, choose_processor(options))
-    except (ModelError, ValueError) as error:
+        unusable = 0
+        for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
+            result = result_of(model, scored, path)
+            if not options.json:
+                print(f"\n{path}")
+                print(f"  cannot be used: {result.problem}" if result.problem else result.table())
+                print("".join(f"  {line}\n" for line in doubts(path, result)), end="")
+            look_closer(model, Path(arguments.model), path, result, options)
+            unusable += result.problem is not None
+    except (ModelError, ValueError, OSError) as error:
         print(f"get_12ECG_score.py: {error}", file=sys.stderr)
         return 1
-    paths = [Path(record) for record in arguments.record]
-    unusable = 0
-    for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
-        print(f"\n{path}")
-        print(f"  cannot be used: {scored.problem}" if scored.problem else table(model, scored))
-        print("".join(f"  {line}\n" for line in doubts(path, scored)), end="")
-        unusable += scored.problem is not None
     return 1 if unusable else 0
 
 
-def table(model: Model, scored: Scored) -> str:
-    """A line for each diagnosis, those present first and the more probable first: mark, probability, threshold, name.
-
-    The threshold is the mean of the networks' own; a diagnosis is present when at least half of the networks say so.
-    """
-    thresholds = model.thresholds.mean(0)
-    lines = ["     probability  threshold  diagnosis"]
-    for k in np.lexsort((-scored.scores, ~scored.labels)):
-        mark = "yes" if scored.labels[k] else "   "
-        name = f"{DIAGNOSES[k].name} ({DIAGNOSES[k].abbreviation}, {DIAGNOSES[k].code})"
-        lines.append(f"{mark:>5}{scored.scores[k]:11.3f}{thresholds[k]:11.2f}  {name}")
-    return "\n".join(lines)
-
-
-def doubts(path: Path, scored: Scored) -> list[str]:
+def doubts(path: Path, result: Result) -> list[str]:
     """In words, what is doubtful in a recording that was used, and what had to be put right in it."""
-    if scored.problem:
+    if result.problem:
         return []
     found = [f"note: {remark}" for remark in remarks(read_recording(path, assume_header=True))]
     meanings = REPAIRS | dict(SIGNAL_REPAIRS)
-    return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(scored.repairs)]
+    return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
+
+
+def look_closer(model: Model, folder: Path, path: Path, result: Result, options: AnswerOptions) -> None:
+    """What --json prints and --plot draws of one recording."""
+    if not (options.json or options.plot):
+        return
+    look = look_at(path)
+    wanted = bool(options.plot) if options.evidence is None else options.evidence
+    evidence = evidence_of(model, look, result) if wanted else None
+    if options.json:
+        print(json.dumps(answer(path, folder, model, look, result, evidence), allow_nan=False), flush=True)
+    if options.plot and look is None:
+        print(f"get_12ECG_score.py: no sheet, {path} cannot be read", file=sys.stderr)
+    elif options.plot and look:
+        from leadwise.report.answer_sheet import draw_answer  # here, since matplotlib takes its time to start
+        from leadwise.report.sheet import save_sheet
+
+        save_sheet(options.plot, draw_answer(model, look, result, evidence))
 
 
 if __name__ == "__main__":

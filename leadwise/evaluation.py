@@ -8,6 +8,7 @@ networks.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,18 @@ Remark = Callable[[str], object]  # is told, in one line, what is wrong with a f
 # As header.py reads comment lines: `#Dx: ...`, `# Dx: ...`, the key in any case.
 
 
-def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Scores:
-    """All figures of the outputs NAME.csv in one folder for the headers NAME.hea in another.
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """The headers of a folder in the order of their names, and what they and the outputs say, (recordings, 24) each."""
+
+    headers: tuple[Path, ...]
+    labels: NDArray[np.bool_]
+    answers: NDArray[np.bool_]
+    scores: NDArray[np.float64]
+
+
+def read_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Evaluated:
+    """Labels of the headers NAME.hea in one folder, answers and scores of the outputs NAME.csv in another.
 
     A malformed output counts as all negative with scores 0, and `remark` is told. Raises FileNotFoundError that names
     the output where one is missing, and ValueError where there are no headers; other outputs and files are ignored.
@@ -33,7 +44,13 @@ def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, rema
     outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
     answers, scores = zip(*(_output_vectors(output, remark) for output in outputs), strict=True)
-    return evaluate(labels, np.array(answers), np.array(scores))
+    return Evaluated(tuple(headers), labels, np.array(answers), np.array(scores))
+
+
+def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Scores:
+    """All figures of the outputs in one folder for the headers in another; raises as `read_folders` does."""
+    read = read_folders(labels_folder, outputs_folder, remark)
+    return evaluate(read.labels, read.answers, read.scores)
 
 
 def find_headers(folder: str | Path) -> list[Path]:

@@ -79,12 +79,17 @@ def folder() -> Kind:
     return Kind("FOLDER", parse)
 
 
-def file() -> Kind:
-    """A file to be written, by its path; whether it can be is the command's affair."""
+def file(*endings: str) -> Kind:
+    """A file to be written, whose name has one of these endings, in any case; without them, any name.
+
+    Whether it can be written is the command's affair.
+    """
 
     def parse(text: str) -> Path:
         if not text:
             raise ValueError("the name of a file")
+        if endings and not text.lower().endswith(endings):
+            raise ValueError(f"the name of a file that ends in {', '.join(endings)}")
         return Path(text)
 
     return Kind("FILE", parse)
@@ -192,14 +197,32 @@ class Options:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EvaluatorOptions(Options):
+    """The options of evaluate_12ECG_score.py."""
+
+    report: Path | None = option(file(".html"), "write a page with all figures and pictures", None, "none")  # noqa: RUF009
+
+
+@dataclass(frozen=True, kw_only=True)
 class NetworkOptions(Options):
-    """Whatever runs networks: get_12ECG_score.py, and load_model for the organisers' drivers."""
+    """Whatever runs networks; by itself what load_model needs for the organisers' drivers."""
 
     device: str = option(choice("auto", "cpu", "cuda"), "where the networks run; auto: CUDA where there is one", "auto")
     precision: str = option(
         choice("auto", "fp32", "bf16", "fp16"), "the networks' arithmetic; auto: what suits the device", "auto"
     )
     threads: int = option(whole(1), "threads of the networks' arithmetic on a CPU", cores, "one a core")
+
+
+@dataclass(frozen=True, kw_only=True)
+class AnswerOptions(NetworkOptions):
+    """The options of get_12ECG_score.py."""
+
+    json: bool = option(switch(), "print a line of JSON for each recording, docs/json.md describes it", False)
+    plot: Path | None = option(file(".png", ".svg", ".pdf"), "draw the sheet of one recording", None, "none")  # noqa: RUF009
+    evidence: bool | None = option(
+        switch(), "find the leads and seconds that carry the first diagnosis", None, "on with --plot"
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -234,7 +257,7 @@ class TrainingOptions(FolderOptions):
 
 
 # All commands share one set of variables: LEADWISE_EPOCHS, set for the training, does not stop the driver.
-COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, NetworkOptions)
+COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, AnswerOptions, EvaluatorOptions)
 KNOWN_VARIABLES = tuple(dict.fromkeys(one.variable for command in COMMANDS for one in command.table()))
 
 # -------------------------------------------------------------------------------------------------- what was asked for

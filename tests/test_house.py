@@ -19,6 +19,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"dataset", "quality"},
     {"ensemble", "training"},
     {"scoring"},
+    {"library"},
     {"report"},  # imported by commands alone
 )
 WITHOUT_TORCH = (

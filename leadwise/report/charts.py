@@ -1,0 +1,147 @@
+"""The report's pictures, as SVG that takes the page's own text colour: light on dark pages, dark on light ones.
+
+Numbers in, SVG text out; each picture has its text alternative from who asks for it. Colours are Okabe and Ito's and
+cividis, which the colour-blind tell apart. Knows no files and no models.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from html import escape
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap, LogNorm, Normalize
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from leadwise.report.paper import BLUE, ORANGE, figure_bytes, own_settings
+from leadwise.report.tally import Calibration
+
+INK = "#010203"  # stands for the page's colour until the SVG is written
+SHADES = ListedColormap(colormaps["cividis"](np.linspace(0.3, 1, 256)))  # its dark end is lost on a dark page
+Floats = NDArray[np.float64]
+
+
+class Bar(NamedTuple):
+    """A figure with its interval, or without one."""
+
+    name: str
+    value: float
+    low: float | None = None
+    high: float | None = None
+    published: bool = False
+
+
+def intervals(bars: Sequence[Bar], name: str, alternative: str) -> str:
+    """Scores as points with their intervals; published ones are hollow squares."""
+    with own_settings():
+        figure = Figure(figsize=(7.2, 0.5 + 0.27 * len(bars)), layout="constrained")
+        axes = figure.add_subplot()
+        for row, bar in enumerate(bars):
+            if bar.published:
+                axes.plot([bar.value], [row], "s", color=ORANGE, markerfacecolor="none")
+            else:
+                axes.plot([bar.value], [row], "o", color=BLUE)
+            if bar.low is not None and bar.high is not None:
+                axes.plot([bar.low, bar.high], [row, row], color=BLUE, linewidth=2)
+            axes.annotate(f"{bar.value:.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", color=INK)
+        axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
+        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_xlim(min(0.0, *(bar.value if bar.low is None else bar.low for bar in bars)), 1.0)
+        axes.grid(axis="x", alpha=0.25, color=INK)
+        return _svg(figure, name, alternative)
+
+
+def bars(names: Sequence[str], values: Floats, unit: str, name: str, alternative: str) -> str:
+    """One bar for each name, in the order given."""
+    with own_settings():
+        figure = Figure(figsize=(7.2, 0.6 + 0.2 * len(names)), layout="constrained")
+        axes = figure.add_subplot()
+        axes.barh(range(len(names)), values, color=BLUE)
+        axes.set_yticks(range(len(names)), names)
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+        axes.set_xlabel(unit)
+        axes.axvline(0, color=INK, linewidth=0.6)
+        axes.grid(axis="x", alpha=0.25, color=INK)
+        return _svg(figure, name, alternative)
+
+
+def pairs(
+    names: Sequence[str], first: Floats, second: Floats, legend: tuple[str, str], name: str, alternative: str
+) -> str:
+    """Two figures of each class on one line, a filled circle and a hollow square."""
+    with own_settings():
+        figure = Figure(figsize=(7.2, 0.9 + 0.2 * len(names)), layout="constrained")
+        axes = figure.add_subplot()
+        rows = np.arange(len(names))
+        axes.hlines(rows, first, second, color=INK, alpha=0.3, linewidth=1)
+        axes.plot(first, rows, "o", color=BLUE, label=legend[0])
+        axes.plot(second, rows, "s", color=ORANGE, markerfacecolor="none", label=legend[1])
+        axes.set_yticks(rows, names)
+        axes.set_ylim(max(len(names), 1) - 0.5, -0.5)
+        axes.grid(axis="x", alpha=0.25, color=INK)
+        figure.legend(loc="outside upper right", ncols=2, frameon=False, labelcolor=INK)
+        return _svg(figure, name, alternative)
+
+
+def matrix(values: Floats, names: Sequence[str], label: str, name: str, alternative: str, counts: bool = False) -> str:
+    """A matrix of missed labels (rows) and wrong answers (columns) as shades; no cell where it is 0 or less."""
+    with own_settings():
+        figure = Figure(figsize=(7.6, 6.8), layout="constrained")
+        axes = figure.add_subplot()
+        shown = np.where(values > 0, values, np.nan)
+        largest = float(np.nanmax(shown)) if (values > 0).any() else 1.0
+        norm = LogNorm(1, max(largest, 2)) if counts else Normalize(0, largest)
+        mesh = axes.pcolormesh(np.ma.masked_invalid(shown), norm=norm, cmap=SHADES, edgecolors="none")
+        axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
+        axes.set_yticks(np.arange(len(names)) + 0.5, names)
+        axes.invert_yaxis()
+        axes.set_xlabel("answered and wrong")
+        axes.set_ylabel("there and missed")
+        axes.set_aspect("equal")
+        bar = figure.colorbar(mesh, ax=axes, label=label, shrink=0.7)
+        bar.outline.set_visible(False)
+        return _svg(figure, name, alternative, [bar.ax])
+
+
+def reliability(calibration: Calibration, names: Sequence[str], name: str, alternative: str) -> str:
+    """For each class the share of recordings that have it against the score, with the line on which they are equal."""
+    with own_settings():
+        figure = Figure(figsize=(7.6, 9.6), layout="constrained")
+        grid = figure.subplots(6, 4, sharex=True, sharey=True)
+        for k, axes in enumerate(grid.ravel()):
+            axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8, linestyle="--")
+            there = calibration.counts[k] > 0
+            sizes = 6 + 10 * np.log10(calibration.counts[k][there])
+            axes.plot(calibration.mean_score[k][there], calibration.frequency[k][there], color=BLUE, linewidth=1)
+            axes.scatter(calibration.mean_score[k][there], calibration.frequency[k][there], s=sizes, color=BLUE)
+            axes.set_title(names[k], fontsize=9, color=INK)
+            axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
+        figure.supxlabel("score", color=INK, fontsize=10)
+        figure.supylabel("share of recordings that have the diagnosis", color=INK, fontsize=10)
+        return _svg(figure, name, alternative)
+
+
+def _svg(figure: Figure, name: str, alternative: str, more: Sequence[Axes] = ()) -> str:
+    """The figure as an SVG element for a page; `name` keeps its ids apart from those of other pictures."""
+    figure.patch.set_visible(False)
+    for axes in {*figure.axes, *more}:
+        axes.patch.set_visible(False)
+        axes.tick_params(colors=INK, labelsize=8)
+        axes.xaxis.label.set_color(INK)
+        axes.yaxis.label.set_color(INK)
+        for side, spine in axes.spines.items():
+            spine.set_visible(side in ("left", "bottom"))
+            spine.set_color(INK)
+    text = figure_bytes(figure, "svg").decode()
+    text = text[text.index("<svg") :].replace(INK, "currentColor")
+    text = re.sub(r'\bid="', f'id="{name}-', text)
+    text = re.sub(r'(url\(|href="|clip-path="url\()#', rf"\1#{name}-", text)
+    text = re.sub(
+        r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
+    )
+    return text.replace("<svg", f'<svg role="img" aria-label="{escape(alternative)}"', 1)

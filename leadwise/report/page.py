@@ -1,0 +1,249 @@
+"""The report: one page that needs nothing else, with every figure of some outputs and pictures of them.
+
+For any outputs, those of other programs too: it knows labels and outputs alone, and reads signals only to draw the
+dearest recordings, where they lie beside their headers. jinja2 escapes whatever comes from a file.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from numpy.typing import NDArray
+
+from leadwise.classes import DIAGNOSES
+from leadwise.evaluation import Evaluated
+from leadwise.metric import Scores, challenge_metric
+from leadwise.recording import RecordingError, read_recording
+from leadwise.report import charts
+from leadwise.report.charts import Bar
+from leadwise.report.paper import figure_bytes
+from leadwise.report.sheet import caption_of, draw_sheet
+from leadwise.report.tally import (
+    REPLICATES,
+    SEED,
+    Rewards,
+    bootstrap_interval,
+    calibration_of,
+    class_counts,
+    confusion_of,
+    rewards_of,
+)
+from leadwise.signals import standard_leads
+from leadwise.thresholds import best_constant_answer
+
+WORST = 10
+ECG_DPI = 80.0  # ten of them and the page stays below 5 MB
+SHORT = [diagnosis.abbreviation for diagnosis in DIAGNOSES]
+HEADS = ("class", "recordings", "prevalence", "AUROC", "AUPRC", "F", "sensitivity", "specificity", "lost")
+
+# Challenge metric; Zhao et al. 2020 (doi 10.22489/CinC.2020.112) and the Challenge's final results.
+PUBLISHED = (
+    Bar("five-fold validation, at 0.5", 0.630, published=True),
+    Bar("five-fold validation, common threshold", 0.675, published=True),
+    Bar("five-fold validation, full search", 0.684, published=True),
+    Bar("hidden validation set, full search", 0.672, published=True),
+    Bar("hidden test set: CPSC", 0.845, published=True),
+    Bar("hidden test set: Georgia", 0.639, published=True),
+    Bar("hidden test set: another hospital", 0.412, published=True),
+    Bar("hidden test set, all", 0.520, published=True),
+    Bar("hidden test set, all: the winner", 0.533, published=True),
+)
+
+
+def report_page(read: Evaluated, scores: Scores) -> str:
+    """The page as text; `scores` are the evaluator's figures of what was `read`."""
+    rewards = rewards_of(read.labels, read.answers)
+    interval = bootstrap_interval(rewards)
+    constant = np.broadcast_to(best_constant_answer(read.labels), read.labels.shape)
+    page: str = _template().render(
+        title="Report of 12-lead ECG outputs",
+        recordings=len(read.headers),
+        scores=scores,
+        interval=interval,
+        replicates=REPLICATES,
+        seed=SEED,
+        constant=challenge_metric(read.labels, constant),
+        figures=_figures(scores),
+        heads=HEADS,
+        classes=_classes(read, scores, rewards),
+        pictures=_pictures(read, scores, rewards, interval),
+        worst=[_worst(read, rewards, int(place)) for place in np.argsort(-rewards.lost, kind="stable")[:WORST]],
+    )
+    return page
+
+
+def _template() -> Any:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    environment.filters["number"] = number
+    return environment.get_template("page.html")
+
+
+def number(value: float | int) -> str:
+    """As the tables show it: counts whole, others with three decimals, a dash where undefined."""
+    if isinstance(value, (int, np.integer)):
+        return str(value)
+    return f"{value:.3f}" if np.isfinite(value) else "–"
+
+
+def _figures(scores: Scores) -> dict[str, float]:
+    """The evaluator's seven figures by their names."""
+    return {
+        "AUROC": scores.auroc,
+        "AUPRC": scores.auprc,
+        "Accuracy": scores.accuracy,
+        "F-measure": scores.f_measure,
+        "Fbeta-measure": scores.f_beta,
+        "Gbeta-measure": scores.g_beta,
+        "Challenge metric": scores.challenge_metric,
+    }
+
+
+def lost_by_class(read: Evaluated, rewards: Rewards) -> NDArray[np.float64]:
+    """What the recordings with each label lack, (24,), a recording's loss shared equally among its labels; the sum is
+    1 - score."""
+    share = read.labels / np.maximum(read.labels.sum(axis=1, keepdims=True), 1)
+    return np.asarray(rewards.lost @ share)
+
+
+def _classes(read: Evaluated, scores: Scores, rewards: Rewards) -> list[dict[str, Any]]:
+    """The rows of the table."""
+    counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
+    positives = read.labels.sum(axis=0)
+    columns = (
+        positives.tolist(), (positives / len(read.labels)).tolist(), scores.class_auroc, scores.class_auprc,
+        scores.class_f_measure, counts.sensitivity, counts.specificity, lost,
+    )  # fmt: skip
+    rows = zip(*columns, strict=True)
+    return [
+        {"name": diagnosis.name, "abbreviation": diagnosis.abbreviation, "numbers": numbers}
+        for diagnosis, numbers in zip(DIAGNOSES, rows, strict=True)
+    ]
+
+
+# ------------------------------------------------------------------------------------------------------------ pictures
+
+
+def source_of(header: Path) -> str:
+    """The letters before the number of a record's name; "other" where there are none."""
+    match = re.match(r"[A-Za-z]+(?=[0-9])", header.stem)
+    return match.group() if match else "other"
+
+
+def source_bars(read: Evaluated) -> list[Bar]:
+    """The challenge metric of each source with its interval."""
+    sources = np.array([source_of(header) for header in read.headers])
+    result = []
+    for source in sorted(set(sources.tolist())):
+        mine = sources == source
+        labels, answers = read.labels[mine], read.answers[mine]
+        interval = bootstrap_interval(rewards_of(labels, answers))
+        result.append(Bar(f"{source} ({mine.sum()})", challenge_metric(labels, answers), *interval))
+    return result
+
+
+def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, interval: tuple[float, float]) -> dict[str, Markup]:
+    """All pictures, each with its text alternative."""
+    counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
+    here = [Bar("these outputs", scores.challenge_metric, *interval), *PUBLISHED]
+    sources, order = source_bars(read), np.argsort(-lost, kind="stable")
+    known = [k for k in range(len(SHORT)) if np.isfinite(counts.sensitivity[k] + counts.specificity[k])]
+    names = [SHORT[k] for k in order]
+    there, said = read.labels.sum(axis=0), read.answers.sum(axis=0)
+    drawn = {
+        "score": charts.intervals(here, "score", f"Challenge metric. {_listed(here)}"),
+        "sources": charts.intervals(sources, "sources", f"Challenge metric by source. {_listed(sources)}"),
+        "lost": charts.bars(
+            names, lost[order], "lost score", "lost", f"Lost score by class. {_told(names, lost[order])}"
+        ),
+        "rates": charts.pairs(
+            [SHORT[k] for k in known], counts.sensitivity[known], counts.specificity[known],
+            ("sensitivity", "specificity"), "rates", "Sensitivity and specificity by class, as in the table above.",
+        ),
+        "frequency": charts.pairs(
+            SHORT, there.astype(float), said.astype(float), ("labels", "answers"), "frequency",
+            f"Recordings by class. Labels: {_told(SHORT, there)}. Answers: {_told(SHORT, said)}",
+        ),
+        **_confusions(read, rewards),
+        "calibration": charts.reliability(
+            calibration_of(read.labels, read.scores), SHORT, "calibration",
+            "Calibration: share of recordings with each diagnosis against its score, one small picture a class.",
+        ),
+    }  # fmt: skip
+    return {name: Markup(svg) for name, svg in drawn.items()}
+
+
+def _confusions(read: Evaluated, rewards: Rewards) -> dict[str, str]:
+    confusion, names = confusion_of(read.labels, read.answers, rewards.lost), [*SHORT, "none"]
+    told = []
+    for values in (confusion.counts.astype(float), confusion.lost):
+        largest = np.argsort(-values, axis=None, kind="stable")[:5]
+        cells = [np.unravel_index(place, values.shape) for place in largest]
+        told.append("; ".join(f"{names[j]} missed, {names[k]} answered: {values[j, k]:.4g}" for j, k in cells))
+    counts = charts.matrix(
+        confusion.counts.astype(float),
+        names,
+        "recordings",
+        "counts",
+        f"Confusion as counts. The largest: {told[0]}",
+        True,
+    )
+    reward = charts.matrix(
+        confusion.lost, names, "lost score", "reward", f"Confusion as lost score. The largest: {told[1]}"
+    )
+    return {"counts": counts, "reward": reward}
+
+
+def _listed(bars: Sequence[Bar]) -> str:
+    return "; ".join(f"{bar.name}: {bar.value:.3f}{', published' if bar.published else ''}" for bar in bars)
+
+
+def _told(names: Sequence[str], values: NDArray[Any]) -> str:
+    return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values.tolist(), strict=True))
+
+
+# ---------------------------------------------------------------------------------------------- the dearest recordings
+
+
+def _worst(read: Evaluated, rewards: Rewards, place: int) -> dict[str, Any]:
+    """One recording with labels, answers and scores; drawn where its signal can be read."""
+    labels, answers, scores = read.labels[place], read.answers[place], read.scores[place]
+    shown = np.flatnonzero(labels | answers)
+    rows = [
+        {
+            "name": SHORT[k],
+            "label": "yes" if labels[k] else "",
+            "answer": "yes" if answers[k] else "",
+            "score": scores[k],
+        }
+        for k in shown[np.argsort(-scores[shown], kind="stable")]
+    ]
+    return {
+        "name": read.headers[place].stem,
+        "lost": rewards.lost[place],
+        "labels": [DIAGNOSES[k].name for k in np.flatnonzero(labels)],
+        "answers": [DIAGNOSES[k].name for k in np.flatnonzero(answers)],
+        "rows": rows,
+        **_drawn(read.headers[place]),
+    }
+
+
+def _drawn(header: Path) -> dict[str, Any]:
+    """The sheet of a recording as a PNG, or why there is none."""
+    try:
+        recording = read_recording(header)
+        signal = standard_leads(recording, "mV")
+    except RecordingError as error:
+        return {"picture": None, "why": error.reason}
+    figure = draw_sheet(signal.values, signal.sampling_frequency, caption_of(recording, signal))
+    width, height = (figure.get_size_inches() * ECG_DPI).round().astype(int).tolist()
+    png = base64.b64encode(figure_bytes(figure, "png", ECG_DPI)).decode()
+    return {"picture": png, "alternative": str(figure.get_label()), "width": width, "height": height}
