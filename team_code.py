@@ -31,7 +31,7 @@ from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.scoring import score_arrays
 from leadwise.stopping import EXIT_STATUS, Stopped, sigterm_stops, stoppable
-from leadwise.thresholds import best_constant_answer, search_thresholds
+from leadwise.thresholds import best_constant_answer, decide, search_thresholds
 from leadwise.training import VERSION, FoldResult, train_fold
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -121,6 +121,8 @@ def finish_fold(
         fold, search.score_half, search.score_common, search.common, search.score_full,
     )  # fmt: skip
     scores = {"half": search.score_half, "common": search.score_common, "full": search.score_full}
+    answers = decide(result.probabilities, search.thresholds)
+    counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
     return {
         "file": fold_file(fold),
         "sha256": save_network(model, fold, result.state),
@@ -128,6 +130,7 @@ def finish_fold(
         "common_threshold": search.common,
         "validation_recordings": len(labels),
         "validation_scores": scores,
+        "validation_counts": {name: right.sum(0).tolist() for name, right in counts.items()},
         "best_epoch": result.best_epoch + 1,
         "epochs": result.history,
         "setbacks": result.setbacks,

@@ -265,8 +265,8 @@ def test_a_long_recording_is_drawn_where_the_evidence_lies(room: Path, model: Mo
 
 
 def test_what_was_not_used_is_drawn_without_diagnoses(room: Path, tmp_path: Path) -> None:
-    counts = np.ones((12, 1), np.int16)
-    (tmp_path / "A0001.hea").write_text(header_text("A0001", counts))
+    counts = np.tile(np.arange(10, dtype=np.int16), (12, 1))  # 2 ms: not one sample at 257 Hz
+    (tmp_path / "A0001.hea").write_text(header_text("A0001", counts, frequency=5000))
     (tmp_path / "A0001.mat").write_bytes(v4_matrix(counts))
     arguments = ("get_12ECG_score.py", room / "model", tmp_path / "A0001", "--plot", tmp_path / "sheet.svg")
     run(*arguments, status=1)

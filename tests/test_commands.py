@@ -90,6 +90,8 @@ def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
     for fold in facts["folds"]:
         assert set(fold["validation_scores"]) == {"half", "common", "full"}
         assert len(fold["thresholds"]) == 24 and fold["best_epoch"] == 1
+        counts = fold["validation_counts"]
+        assert [tp + fn for tp, fn in zip(counts["tp"], counts["fn"], strict=True)][22] == fold["validation_recordings"]
     assert facts["prior"]["scores"] == [4 / 12] * 3 + [0.0] * 19 + [1.0, 0.0]
 
 

@@ -126,13 +126,13 @@ def test_arguments_that_cannot_be_are_refused(
 def test_a_recording_that_cannot_be_used_gets_the_prior_and_says_so(room: Path, model: leadwise.Classifier) -> None:
     missing = model.predict(room / "ecgs" / "nobody")
     strange = model.predict(np.zeros((2, 500)), sampling_frequency=500, lead_names=["EEG 1", "EEG 2"])
-    for result in (missing, strange):
+    empty = model.predict(np.full((12, 500), np.nan), sampling_frequency=500, lead_names=LEADS)
+    for result in (missing, strange, empty):
         assert result.problem and result.problem in str(result)
         np.testing.assert_array_equal(result.probabilities, model.model.prior.scores[0])
         assert "cannot be used" in repr(result) and "cannot be used" in result._repr_html_()
     assert missing.name == "nobody" and "no lead of a standard name" in str(strange)
-    empty = np.full((12, 500), np.nan)
-    assert "lead-without-values" in model.predict(empty, sampling_frequency=500, lead_names=LEADS).repairs
+    assert "no sample is a number" in str(empty)
 
 
 class Cells(HTMLParser):
