@@ -22,6 +22,7 @@ from torch import Tensor
 from leadwise.classes import CODES
 from leadwise.devices import CPU, Processor
 from leadwise.files import sha256, whole_file, write_json
+from leadwise.inference import StackedNetworks
 from leadwise.network import SEResNet
 from leadwise.recipes import Recipe, recipe_from_dict
 from leadwise.signals import window_starts
@@ -29,7 +30,8 @@ from leadwise.thresholds import decide, vote
 
 FORMAT = "leadwise model"
 VERSION = 1
-BATCH = 64  # windows that go through a network at once
+BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
+PLAIN = 64  # windows that go through a plain network at once
 
 
 class ModelError(Exception):
@@ -55,22 +57,23 @@ class Model:
     processor: Processor
     facts: dict[str, Any]  # model.json
 
+    stacked: StackedNetworks | None = None  # the networks as one, where that is faster
+
     @torch.inference_mode()
     def probabilities(
         self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """Probabilities (networks, recordings, 24) of prepared signals, (12, samples) each, and demographics
         (recordings, 5): the mean over the test windows of each recording."""
-        windows, owners = self._windows(signals)  # (windows, 12, window), (windows,)
+        owners, starts, lengths = self._windows(signals)
         people = torch.from_numpy(demographics)[owners]
         totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
-        for first in range(0, len(owners), BATCH):
-            rows = slice(first, first + BATCH)
-            signal, person = windows[rows].to(self.processor.device), people[rows].to(self.processor.device)
-            for network, total in zip(self.networks, totals, strict=True):
-                with self.processor.autocast():
-                    logits = network(signal, person)
-                total.index_add_(0, owners[rows], torch.sigmoid(logits.float()).double().cpu())
+        # windows of one length together: the padding of the shorter ones would have to be computed
+        order = torch.sort(lengths, descending=True, stable=True).indices
+        for rows in torch.split(order, BATCH if self.stacked else PLAIN):
+            windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), int(lengths[rows[0]]))
+            probabilities = torch.sigmoid(self._logits(windows, people[rows]).float())
+            totals.index_add_(1, owners[rows], probabilities.double().cpu())
         count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
         return (totals / count).numpy()
 
@@ -80,16 +83,32 @@ class Model:
         answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
         return Answer(vote(np.stack(answers)), probabilities.mean(0))
 
-    def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
-        """The test windows of all signals, (windows, 12, window), zero-padded on the right, and whose each is."""
+    def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
+        """Of each test window of all signals: whose it is, its first sample, its samples without the padding."""
         window, overlap = self.recipe.signal.window, self.recipe.signal.overlap
         starts = [window_starts(signal.shape[1], window, overlap) for signal in signals]
         owners = np.repeat(np.arange(len(signals)), [len(these) for these in starts])
-        windows = np.zeros((len(owners), 12, window), np.float32)
-        for row, owner, start in zip(windows, owners.tolist(), np.concatenate(starts).tolist(), strict=True):
+        samples = np.repeat([min(signal.shape[1], window) for signal in signals], [len(these) for these in starts])
+        return torch.from_numpy(owners), torch.from_numpy(np.concatenate(starts)), torch.from_numpy(samples)
+
+    def _cut(
+        self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int
+    ) -> Tensor:
+        """Windows (windows, 12, `length`, or the whole window for the plain networks), zero-padded on the right."""
+        window = self.recipe.signal.window
+        windows = np.zeros((len(owners), 12, length if self.stacked else window), np.float32)
+        for row, owner, start in zip(windows, owners, starts, strict=True):
             piece = signals[owner][:, start : start + window]
             row[:, : piece.shape[1]] = piece
-        return torch.from_numpy(windows), torch.from_numpy(owners)
+        return torch.from_numpy(windows)
+
+    def _logits(self, windows: Tensor, people: Tensor) -> Tensor:
+        """Logits (networks, windows, 24)."""
+        if self.stacked is not None:
+            return self.stacked(windows, people)
+        windows, people = windows.to(self.processor.device), people.to(self.processor.device)
+        with self.processor.autocast():
+            return torch.stack([network(windows, people) for network in self.networks])
 
 
 def fold_file(fold: int | str) -> str:
@@ -159,7 +178,17 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     if not files or thresholds.shape != (len(files), len(CODES)) or prior.scores.shape != (1, len(CODES)):
         raise ModelError(f"{path}: needs at least one fold, and {len(CODES)} thresholds and prior scores")
     networks = tuple(_load_network(folder, name, checksum, recipe).to(processor.device) for name, checksum in files)
-    return Model(recipe, networks, thresholds, prior, processor, facts)
+    stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
+    return Model(recipe, networks, thresholds, prior, processor, facts, stacked)
+
+
+def _stack(networks: Sequence[SEResNet], recipe: Recipe) -> StackedNetworks:
+    """The networks as one, after a first call with as many windows as any: memory and libraries are ready."""
+    stacked = StackedNetworks(networks, recipe.signal.window)
+    stacked(
+        torch.zeros(BATCH, recipe.network.leads, recipe.signal.window), torch.zeros(BATCH, recipe.network.demographics)
+    )
+    return stacked
 
 
 def _load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SEResNet:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from leadwise.classes import CODES
-from leadwise.devices import CPU
+from leadwise.devices import CPU, Processor
 from leadwise.ensemble import Answer, Model, ModelError, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
@@ -89,6 +90,23 @@ def test_answers_are_the_plain_way_s(tmp_path: Path, networks: int) -> None:
         alone = model.predict([signal], person[None])
         assert (alone.labels[0] == answer.labels[row]).all()
         np.testing.assert_allclose(alone.scores[0], answer.scores[row], atol=1e-5)
+
+
+def test_networks_one_after_the_other_answer_as_stacked_ones_do(folder: Path) -> None:
+    stacked = load_model(folder)
+    assert stacked.stacked is not None
+    signals, people = examples([100, 3000, 256, 40])
+    expected = replace(stacked, stacked=None).probabilities(signals, people)
+    np.testing.assert_allclose(stacked.probabilities(signals, people), expected, atol=1e-6)
+
+
+def test_reduced_precision_runs_the_plain_networks(folder: Path) -> None:
+    model = load_model(folder, Processor(torch.device("cpu"), torch.bfloat16))
+    assert model.stacked is None
+    signals, people = examples([100, 300])
+    np.testing.assert_allclose(
+        model.predict(signals, people).scores, load_model(folder).predict(signals, people).scores, atol=0.02
+    )
 
 
 def test_the_folder_holds_plain_fp32_states_and_readable_facts(folder: Path) -> None:

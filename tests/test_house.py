@@ -16,7 +16,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {"recording", "devices", "evaluation", "network", "simulate", "thresholds", "expected_reward", "calibration"},
     {"signals"},
-    {"dataset", "quality"},
+    {"dataset", "quality", "inference"},
     {"ensemble", "training"},
     {"scoring"},
     {"library"},
