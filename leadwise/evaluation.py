@@ -65,9 +65,9 @@ def find_headers(folder: str | Path) -> list[Path]:
     return sorted(headers, key=lambda path: path.name)
 
 
-def scores_table(scores: Scores) -> str:
-    """The evaluator's two lines: names of the seven figures, and their values with three decimals (`nan` for NaN)."""
-    figures = {
+def figures_by_name(scores: Scores) -> dict[str, float]:
+    """The evaluator's seven figures by their names, in its order."""
+    return {
         "AUROC": scores.auroc,
         "AUPRC": scores.auprc,
         "Accuracy": scores.accuracy,
@@ -76,6 +76,11 @@ def scores_table(scores: Scores) -> str:
         "Gbeta-measure": scores.g_beta,
         "Challenge metric": scores.challenge_metric,
     }
+
+
+def scores_table(scores: Scores) -> str:
+    """The evaluator's two lines: names of the seven figures, and their values with three decimals (`nan` for NaN)."""
+    figures = figures_by_name(scores)
     return f"{','.join(figures)}\n{_three_decimals(figures.values())}\n"
 
 

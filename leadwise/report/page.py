@@ -18,7 +18,7 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 
 from leadwise.classes import DIAGNOSES
-from leadwise.evaluation import Evaluated
+from leadwise.evaluation import Evaluated, figures_by_name
 from leadwise.metric import Scores, challenge_metric
 from leadwise.recording import RecordingError, read_recording
 from leadwise.report import charts
@@ -70,7 +70,7 @@ def report_page(read: Evaluated, scores: Scores) -> str:
         replicates=REPLICATES,
         seed=SEED,
         constant=challenge_metric(read.labels, constant),
-        figures=_figures(scores),
+        figures=figures_by_name(scores),
         heads=HEADS,
         classes=_classes(read, scores, rewards),
         pictures=_pictures(read, scores, rewards, interval),
@@ -92,19 +92,6 @@ def number(value: float | int) -> str:
     if isinstance(value, (int, np.integer)):
         return str(value)
     return f"{value:.3f}" if np.isfinite(value) else "–"
-
-
-def _figures(scores: Scores) -> dict[str, float]:
-    """The evaluator's seven figures by their names."""
-    return {
-        "AUROC": scores.auroc,
-        "AUPRC": scores.auprc,
-        "Accuracy": scores.accuracy,
-        "F-measure": scores.f_measure,
-        "Fbeta-measure": scores.f_beta,
-        "Gbeta-measure": scores.g_beta,
-        "Challenge metric": scores.challenge_metric,
-    }
 
 
 def lost_by_class(read: Evaluated, rewards: Rewards) -> NDArray[np.float64]:
