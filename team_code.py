@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from leadwise.checkpoint import begin_or_resume, checkpoint_name
 from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
-from leadwise.devices import Processor, choose_processor
+from leadwise.devices import Processor, choose_processor, keep_freed_memory
 from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, remove_half_written
@@ -46,6 +46,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     """
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
+    keep_freed_memory()
     recipe, processor = chosen_recipe(options), choose_processor(options)
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}

@@ -17,36 +17,15 @@ from dataclasses import dataclass
 from functools import lru_cache
 from threading import Lock
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leadwise.network import ResidualBlock, SEResNet
 from leadwise.recipes import NetworkRecipe
+from leadwise.toom_cook import TILE, Workspace, toom_cook
 
-TILE = 4  # outputs of a convolution that are computed together
-POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2, 4, -1 / 4)  # in this order: 3e-7 to 1e-6 of relative error in fp32
 KERNEL = 7  # of the convolutions in the blocks
 LEFT = 4  # zero columns to the left of each activation: 3 of padding, and one that makes pairs of columns fit
-
-
-def toom_cook(kernel: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Matrices (points, inputs), (points, kernel), (TILE, points): inputs and kernel to what is multiplied, and back.
-
-    With n = TILE + kernel - 1 points, sum_j kernel[j] * inputs[i + j] for i < TILE is
-    back @ ((to_kernel @ kernel) * (to_inputs @ inputs)). It is the transposed multiplication of polynomials by their
-    values at n - 1 points and at infinity; rows are scaled by powers of two, so that the numbers stay of one size.
-    """
-    count = TILE + kernel - 1
-    points = np.array(POINTS[: count - 1], np.float64)
-
-    def values(terms: int) -> NDArray[np.float64]:
-        return np.vstack([points[:, None] ** np.arange(terms), np.eye(terms)[-1]])
-
-    to_inputs = np.linalg.inv(values(count)).T
-    scale = 2.0 ** np.round(np.log2(np.abs(to_inputs).max(1, keepdims=True)))
-    return to_inputs / scale, values(kernel) * scale, values(TILE).T
 
 
 @dataclass(frozen=True)
@@ -90,18 +69,8 @@ def _ceil(number: int, by: int) -> int:
     return -(-number // by)
 
 
-class Workspace:
-    """Memory that calls share instead of allocating it anew; what was taken under a name is lost at its next taking."""
-
-    def __init__(self) -> None:
-        self.held: dict[str, Tensor] = {}
-
-    def take(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised fp32 tensor."""
-        size = int(np.prod(shape))
-        if name not in self.held or self.held[name].numel() < size:
-            self.held[name] = torch.empty(size)
-        return self.held[name][:size].view(shape)
+class Columns(Workspace):
+    """A workspace that knows how activations lie."""
 
     def columns(self, name: str, stacked: int, length: int, channels: int) -> Tensor:
         """(stacked, LEFT + length + room for whole tiles, channels), an even number of columns, zero around
@@ -134,8 +103,8 @@ class StackedConvolution:
         products = torch.einsum("pk,noik->pnio", torch.from_numpy(to_kernel), weight)
         self.weight = products.flatten(0, 1).float().contiguous()  # (points * networks, inputs, outputs)
 
-    def __call__(self, columns: Tensor, length: int, workspace: Workspace) -> Tensor:
-        """(networks * batch, room, channels) from `Workspace.columns`, of which `length` are outputs -> a view
+    def __call__(self, columns: Tensor, length: int, workspace: Columns) -> Tensor:
+        """(networks * batch, room, channels) from `Columns.columns`, of which `length` are outputs -> a view
         (networks, batch, tiles, TILE, outputs) without the bias."""
         stacked, room, channels = columns.shape
         tiles = _ceil(length, TILE)
@@ -166,7 +135,7 @@ class StackedBlock:
             weights = torch.stack([weight[:, :, 0].T for weight, _ in folded]).float()
             self.shortcut = weights, torch.stack([bias for _, bias in folded]).float()[:, None]
 
-    def __call__(self, columns: Tensor, length: int, cut: Cut, workspace: Workspace) -> Tensor:
+    def __call__(self, columns: Tensor, length: int, cut: Cut, workspace: Columns) -> Tensor:
         """(networks * batch, room, inputs) with `length` columns -> (networks, batch, columns, outputs) before the
         last ReLU, with whole tiles of columns: those after the last are of no meaning."""
         networks, outputs, stride = self.squeeze.shape[0], self.squeeze.shape[1], self.convolution1.stride
@@ -234,7 +203,7 @@ class StackedNetworks:
             torch.stack([n.classifier.weight.T for n in networks]),
             torch.stack([n.classifier.bias for n in networks]).unsqueeze(1),
         ]
-        self.workspace, self.lock = Workspace(), Lock()
+        self.workspace, self.lock = Columns(), Lock()
 
     @torch.inference_mode()
     def __call__(self, signals: Tensor, demographics: Tensor) -> Tensor:

@@ -20,6 +20,11 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
+def widened(x: Tensor) -> Tensor:
+    """At least in fp32: halves are, doubles (of the tests' truth) stay."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 class SqueezeExcitation(nn.Module):
     """Weighs each channel by what all channels are like on average (Hu et al. 2018), without biases."""
 
@@ -31,19 +36,30 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, time) -> the same shape, each channel times a gate in (0, 1)."""
         with full_precision(x):
-            gate = x.float().mean(dim=2)  # (batch, channels)
-            gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(gate))))
+            gate = self.gate(widened(x).mean(dim=2))
         return x * gate.unsqueeze(2).to(x.dtype)
+
+    def gate(self, means: Tensor) -> Tensor:
+        """Gates (batch, channels) of the channels' means over time (batch, channels)."""
+        return torch.sigmoid(self.excite(torch.relu(self.squeeze(means))))
+
+
+DROPOUT_STEPS = 1 << 15  # to which a probability is rounded on a CPU
+
+
+def kept(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
+    """Which values dropout keeps on a CPU (bool, of that shape), and what it multiplies them by.
+
+    PyTorch draws its mask one value at a time, a ninth of a training step; here one 64-bit draw serves four values with
+    15 bits each, so the probability is rounded to a 32,768th (0.2 becomes 0.20001).
+    """
+    dropped, size = round(probability * DROPOUT_STEPS), shape.numel()
+    draws = torch.empty((size + 3) // 4, dtype=torch.int64).random_().view(torch.int16)[:size]
+    return ((draws & (DROPOUT_STEPS - 1)) >= dropped).view(shape), DROPOUT_STEPS / (DROPOUT_STEPS - dropped)
 
 
 class Dropout(nn.Module):
-    """Sets each value to 0 with the given probability and scales the others up, as `torch.nn.Dropout` does.
-
-    PyTorch draws its mask on a CPU one value at a time, a ninth of a training step; here one 64-bit draw serves four
-    values with 15 bits each, so the probability is rounded to a 32,768th (0.2 becomes 0.20001).
-    """
-
-    STEPS = 1 << 15
+    """Sets each value to 0 with the given probability and scales the others up, as `torch.nn.Dropout` does."""
 
     def __init__(self, probability: float) -> None:
         super().__init__()
@@ -55,10 +71,8 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":
             return nn.functional.dropout(x, self.probability)
-        dropped = round(self.probability * self.STEPS)
-        draws = torch.empty((x.numel() + 3) // 4, dtype=torch.int64).random_().view(torch.int16)[: x.numel()]
-        mask = ((draws & (self.STEPS - 1)) >= dropped).view(x.shape).to(x.dtype)
-        return x * mask.mul_(self.STEPS / (self.STEPS - dropped))
+        mask, scale = kept(x.shape, self.probability)
+        return x * mask.to(x.dtype).mul_(scale)
 
 
 class ResidualBlock(nn.Module):
@@ -120,9 +134,12 @@ class SEResNet(nn.Module):
             x = self.stem(signal)  # (batch, 64, time / 4)
         x = self.blocks(x)  # (batch, 512, time / 32)
         with full_precision(x):
-            x = x.float().mean(dim=2)  # (batch, 512)
-            x = torch.cat([x, self.demographics(demographics)], dim=1)  # (batch, 522)
-            logits: Tensor = self.classifier(x)  # (batch, 24)
+            return self.classify(widened(x).mean(dim=2), demographics)
+
+    def classify(self, features: Tensor, demographics: Tensor) -> Tensor:
+        """Logits (batch, classes) of the blocks' means over time (batch, 512) and demographics (batch, 5)."""
+        joined = torch.cat([features, self.demographics(demographics)], dim=1)  # (batch, 522)
+        logits: Tensor = self.classifier(joined)  # (batch, 24)
         return logits
 
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leadwise.checkpoint import State, load_checkpoint, save_checkpoint
+from leadwise.columns import ColumnNetwork
 from leadwise.dataset import Dataset
 from leadwise.devices import Processor
 from leadwise.metric import challenge_metric
@@ -29,7 +30,7 @@ from leadwise.signals import window_starts
 from leadwise.stopping import Stopped, check_stop, stoppable
 from leadwise.thresholds import decide
 
-VERSION = f"1, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
+VERSION = f"2, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
 VALIDATION_BATCH = 128  # windows
 LOSS_CHECK = 32  # batches; asking a GPU for each would make it wait
 SETBACK_FACTOR = 0.5  # of the rate, each time that a loss is not finite ...
@@ -93,11 +94,18 @@ def learning_rate(epoch: int, epochs: int, recipe: TrainingRecipe) -> float:
     return recipe.learning_rate * recipe.decay_factor**passed
 
 
+def columns_serve(processor: Processor, recipe: Recipe) -> bool:
+    """Whether the network is computed by `ColumnNetwork`: on a CPU in fp32, with the published convolutions."""
+    on_cpu = processor.device.type == "cpu" and processor.dtype == torch.float32
+    return on_cpu and ColumnNetwork.can(recipe.network)
+
+
 @dataclass(eq=False)
 class FoldRun:
     """The whole state of one fold's training, between two epochs."""
 
     network: SEResNet
+    forward: Callable[[Tensor, Tensor], Tensor]  # the network, or the same function computed faster
     processor: Processor
     optimiser: torch.optim.Adam
     generator: torch.Generator  # of the order of recordings and of their windows
@@ -120,7 +128,8 @@ class FoldRun:
             network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay, fused=True
         )
         scaler = torch.amp.GradScaler(processor.device.type, enabled=processor.dtype == torch.float16)
-        return cls(network, processor, optimiser, torch.Generator().manual_seed(seed), scaler)
+        forward = ColumnNetwork(network) if columns_serve(processor, recipe) else network
+        return cls(network, forward, processor, optimiser, torch.Generator().manual_seed(seed), scaler)
 
     @property
     def best_epoch(self) -> int:
@@ -388,7 +397,7 @@ def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
     total = torch.zeros((), device=batch.device)
     for members, starts in zip(torch.split(batch, size), torch.split(offsets, size), strict=True):
         with run.processor.autocast():
-            logits = run.network(examples.windows(members, starts, window), examples.demographics[members])
+            logits = run.forward(examples.windows(members, starts, window), examples.demographics[members])
         loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.labels[members])
         loss = loss * (len(members) / len(batch))  # by 1 where there is one part
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
@@ -429,7 +438,7 @@ def predict(
 
 def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
     with run.processor.autocast():
-        logits = run.network(examples.windows(batch, offsets, window), examples.demographics[batch])
+        logits = run.forward(examples.windows(batch, offsets, window), examples.demographics[batch])
     return torch.sigmoid(logits.float())
 
 

@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from leadwise.inference import LEFT, TILE, StackedNetworks, fold, plan, toom_cook
+from leadwise.inference import LEFT, StackedNetworks, fold, plan
 from leadwise.network import SEResNet
 from leadwise.recipes import RECIPES, NetworkRecipe
 from leadwise.simulate import simulate
+from leadwise.toom_cook import TILE, toom_cook
 
 SMALL = NetworkRecipe(stem_channels=8, block_channels=(8, 8, 16, 16, 32), reduction=4)
 SAMPLING_FREQUENCY = 257
