@@ -12,11 +12,11 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
-    {"files", "recipes", "classes", "progress", "header", "stopping"},
+    {"files", "recipes", "classes", "progress", "header", "stopping", "toom_cook"},
     {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {"recording", "devices", "evaluation", "network", "simulate", "thresholds", "expected_reward", "calibration"},
     {"signals"},
-    {"dataset", "quality", "inference"},
+    {"dataset", "quality", "inference", "columns"},
     {"ensemble", "training"},
     {"scoring"},
     {"library"},
