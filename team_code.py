@@ -18,20 +18,23 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from leadwise.calibration import Calibration, fit
 from leadwise.checkpoint import begin_or_resume, checkpoint_name
 from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
+from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
-from leadwise.ensemble import Answer, Model, ModelError, fold_file, read_facts, save_facts, save_network
+from leadwise.ensemble import Model, ModelError, fold_file, read_facts, save_facts, save_network
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, remove_half_written
+from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
 from leadwise.plan import TimePlan
 from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.scoring import score_arrays
 from leadwise.stopping import EXIT_STATUS, Stopped, sigterm_stops, stoppable
-from leadwise.thresholds import best_constant_answer, decide, search_thresholds
+from leadwise.thresholds import best_constant_answer, search_thresholds
 from leadwise.training import VERSION, FoldResult, train_fold
 
 # ------------------------------------------------------------------------------------------------------------ training
@@ -57,7 +60,8 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         return
 
     begin_or_resume(checkpoint, run, options.fresh)
-    plan = TimePlan(recipe.training.epochs, recipe.training.folds, limit=3600 * options.max_hours)
+    networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
+    plan = TimePlan(recipe.training.epochs, networks, limit=3600 * options.max_hours)
     folds: list[dict[str, Any]] = []
     with sigterm_stops():
         try:
@@ -69,7 +73,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
                 path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
                 result = train_fold(dataset, validation, recipe, processor, path, seed, fold, plan)
                 if result is not None:  # else the time is over, and the plan has no further folds
-                    folds.append(finish_fold(model, fold, result, dataset.labels[validation], recipe))
+                    folds.append(finish_fold(model, fold, result, dataset, validation, recipe))
                 stopped = result.unfinished if result else ""
                 facts = training_facts(dataset, processor, folds, plan, stopped)
                 save_facts(model, recipe, prior_answer(dataset), folds, facts)
@@ -84,7 +88,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
 def chosen_recipe(options: TrainingOptions) -> Recipe:
     """The named recipe with the numbers that the options replace, each replacement told."""
     recipe = RECIPES[options.recipe]
-    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "seed")}
+    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "networks", "seed")}
     for line in options.overrides(f"recipe {recipe.name}", numbers):
         log.info("%s", line)
     given = {key: getattr(options, key) for key in numbers if getattr(options, key) is not None}
@@ -113,29 +117,47 @@ def end_unfinished(model: Path, folds: int) -> None:
 
 
 def finish_fold(
-    model: Path, fold: int, result: FoldResult, labels: NDArray[np.bool_], recipe: Recipe
+    model: Path, fold: int, result: FoldResult, dataset: Dataset, validation: NDArray[np.bool_], recipe: Recipe
 ) -> dict[str, Any]:
-    """Searches the fold's thresholds and writes its network; returns what model.json says of the fold."""
+    """Writes the fold's network and finds its way to labels on the validation part; returns what model.json says of
+    the fold. The thresholds are searched whatever the recipe decides by: their scores are the published ones' kin."""
+    labels = dataset.labels[validation]
     search = search_thresholds(labels, result.probabilities, recipe.decision)
     log.info(
         "fold %d: validation score %.3f at 0.5, %.3f with the common threshold %g, %.3f with one for each class",
         fold, search.score_half, search.score_common, search.common, search.score_full,
     )  # fmt: skip
-    scores = {"half": search.score_half, "common": search.score_common, "full": search.score_full}
-    answers = decide(result.probabilities, search.thresholds)
-    counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
-    return {
+    facts: dict[str, Any] = {
         "file": fold_file(fold),
         "sha256": save_network(model, fold, result.state),
         "thresholds": search.thresholds.tolist(),
         "common_threshold": search.common,
         "validation_recordings": len(labels),
-        "validation_scores": scores,
+        "validation_scores": {"half": search.score_half, "common": search.score_common, "full": search.score_full},
+    }
+    if recipe.decision.method == "reward":
+        facts |= calibration_facts(result, dataset, validation, recipe)
+    answers = make_rule(recipe.decision, [facts]).answer(result.probabilities[None].astype(np.float64)).labels
+    counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
+    if recipe.decision.method == "reward":
+        facts["validation_scores"]["reward"] = challenge_metric(labels, answers)
+        log.info("fold %d: validation score %.3f by expected reward", fold, facts["validation_scores"]["reward"])
+    return facts | {
         "validation_counts": {name: right.sum(0).tolist() for name, right in counts.items()},
         "best_epoch": result.best_epoch + 1,
         "epochs": result.history,
         "setbacks": result.setbacks,
     }
+
+
+def calibration_facts(
+    result: FoldResult, dataset: Dataset, validation: NDArray[np.bool_], recipe: Recipe
+) -> dict[str, Any]:
+    """What `decision.RewardRule` asks for: the network's calibration, on the validation part, and how frequent the
+    classes were in the training part. Both are of what the network was taught."""
+    targets = dataset.targets(recipe.training.stand_ins)
+    calibration: Calibration = fit(targets[validation], result.probabilities)
+    return {"calibration": dataclasses.asdict(calibration), "learned": targets[~validation].mean(0).tolist()}
 
 
 def prior_answer(dataset: Dataset) -> Answer:

@@ -15,7 +15,8 @@ from torch import nn
 from benchmarks.baseline import WINDOW, score
 from benchmarks.bench_reading import write_recording
 from benchmarks.run import Row
-from leadwise.ensemble import Answer, Model, fold_file, load_model, save_facts, save_network
+from leadwise.decision import Answer
+from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
 from leadwise.recipes import RECIPES
 from leadwise.scoring import score_files

@@ -28,7 +28,7 @@ from leadwise.outputs import write_output
 from leadwise.recipes import PAPER
 from leadwise.recording import read_recording
 from leadwise.scoring import find_records
-from leadwise.signals import demographics, prepare
+from leadwise.signals import prepare, side_numbers
 from leadwise.training import Examples, FoldRun, train_epoch
 
 STEPS = 4
@@ -75,12 +75,12 @@ def profile_training(data: str) -> None:
         run = FoldRun.begin(PAPER, seed=0, processor=processor)
         size = PAPER.training.batch_size
         members = torch.arange(len(dataset))[: size * STEPS]
-        train_epoch(run, examples, members[:size], 1e-4, PAPER)  # warm-up
+        train_epoch(run, examples, members[:size], lambda share: 1e-4, PAPER)  # warm-up
         activities = [ProfilerActivity.CPU]
         if processor.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
         with profile(activities=activities) as profiler:
-            train_epoch(run, examples, members, 1e-4, PAPER)
+            train_epoch(run, examples, members, lambda share: 1e-4, PAPER)
     seconds: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         own = event.self_device_time_total if processor.device.type == "cuda" else event.self_cpu_time_total
@@ -99,10 +99,11 @@ def profile_driver(model_folder: str, data: str) -> None:
             with watch.stage("reading"):
                 recordings = [read_recording(path) for path in batch]
             with watch.stage("preparing"):
-                signals = [prepare(recording, model.recipe.signal).values for recording in recordings]
-                people = np.stack([demographics(recording.header) for recording in recordings])
-            with watch.stage("networks, thresholds, votes"):
-                answer = model.predict(signals, people)
+                signals = [prepare(recording, model.recipe.signal) for recording in recordings]
+                pairs = zip(recordings, signals, strict=True)
+                people = np.stack([side_numbers(recording.header, signal) for recording, signal in pairs])
+            with watch.stage("networks, labels"):
+                answer = model.predict([signal.values for signal in signals], people)
             with watch.stage("writing"):
                 for path, labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
                     rows = labels.astype(int).tolist(), scores.tolist()

@@ -28,6 +28,13 @@ EQUIVALENTS: Mapping[str, str] = MappingProxyType(
 )
 
 
+# Unscored code -> scored class that it means, for sources that write the one and never the other.
+STAND_INS: Mapping[str, str] = MappingProxyType({"164884008": "427172004"})  # ventricular ectopics -> PVC
+
+# The larger sources of the Challenge, for what a hospital is like in general (columns of class_counts.csv).
+GENERAL_SOURCES = ("A", "E", "HR", "Q")
+
+
 @dataclass(frozen=True)
 class Diagnosis:
     """One scored diagnosis: SNOMED CT code, name and abbreviation as the Challenge's table has them."""
@@ -67,6 +74,15 @@ _INDICES = {code: index for index, code in enumerate(CODES)} | {
 _ABBREVIATIONS = {diagnosis.abbreviation.lower(): _INDICES[code] for code, diagnosis in _NAMES.items()}
 
 
+def general_frequencies() -> NDArray[np.float64]:
+    """How frequent the 24 classes are in a hospital of which nothing is known, (24,): the mean over the Challenge's
+    larger sources, each weighing alike (class_counts.csv: recordings of each class among those with a scored one)."""
+    with (DATA_FOLDER / "class_counts.csv").open(newline="", encoding="utf-8") as file:
+        rows = {row["class"]: row for row in csv.DictReader(file)}
+    counts = np.array([[float(rows[code][source]) for source in GENERAL_SOURCES] for code in (*CODES, "recordings")])
+    return np.asarray((counts[:-1] / counts[-1]).mean(axis=1))
+
+
 def find_diagnosis(key: str) -> Diagnosis:
     """The diagnosis of a SNOMED CT code or an abbreviation (any case); a replaced one gives its representative.
 
@@ -91,3 +107,8 @@ def label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
         if index is not None:
             labels[index] = True
     return labels
+
+
+def stand_in_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
+    """Which of the 24 diagnoses `codes` mean by a stand-in, (24,)."""
+    return label_vector(STAND_INS[code.strip()] for code in codes if code.strip() in STAND_INS)

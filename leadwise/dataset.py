@@ -22,15 +22,15 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.classes import label_vector
+from leadwise.classes import label_vector, stand_in_vector
 from leadwise.files import flush_folder, sha256, whole_file, write_json
 from leadwise.header import reason_kind
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
-from leadwise.signals import demographics, prepare
+from leadwise.signals import prepare, side_numbers
 
-PREPARATION_VERSION = 2  # raised when the same files would give other arrays
+PREPARATION_VERSION = 3  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
@@ -47,13 +47,18 @@ class Dataset:
     starts: NDArray[np.int64]  # (n,) first row of each recording
     lengths: NDArray[np.int64]  # (n,) rows
     labels: NDArray[np.bool_]  # (n, 24)
-    demographics: NDArray[np.float32]  # (n, 5)
+    stand_ins: NDArray[np.bool_]  # (n, 24) classes that an unscored code means (classes.STAND_INS)
+    demographics: NDArray[np.float32]  # (n, 5), or (n, 6) with the signals' scales
     repairs: dict[str, int]  # how often each repair was made
     left_out: dict[str, str]  # recordings that are not here: name -> reason
     fingerprint: str  # of the files and of the preparation
 
     def __len__(self) -> int:
         return len(self.names)
+
+    def targets(self, stand_ins: bool) -> NDArray[np.bool_]:
+        """What a network is taught, (n, 24): the labels, with or without what stands in for them."""
+        return self.labels | self.stand_ins if stand_ins else self.labels
 
 
 def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
@@ -135,6 +140,7 @@ class _Prepared:
 
     header: Header
     rows: NDArray[np.float32]
+    numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
     repairs: tuple[str, ...]
 
 
@@ -152,7 +158,8 @@ def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepare
             results.append((path.stem, error.reason))
             continue
         repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-        results.append(_Prepared(recording.header, np.ascontiguousarray(signal.values.T), repairs))
+        rows, numbers = np.ascontiguousarray(signal.values.T), side_numbers(recording.header, signal)
+        results.append(_Prepared(recording.header, rows, numbers, repairs))
     return results
 
 
@@ -166,6 +173,7 @@ def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> It
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
     kept: list[Header] = []
+    numbers: list[NDArray[np.float32]] = []
     lengths: list[int] = []
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
@@ -176,9 +184,10 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
                 continue
             store.write(item.rows.data)
             kept.append(item.header)
+            numbers.append(item.numbers)
             lengths.append(len(item.rows))
             repairs.update(item.repairs)
-    _write_facts(folder, kept, np.array(lengths, np.int64))
+    _write_facts(folder, kept, numbers, np.array(lengths, np.int64))
     facts = {
         "fingerprint": fingerprint,
         "names": [header.name for header in kept],
@@ -192,7 +201,9 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     _report(len(kept), left_out, repairs)
 
 
-def _write_facts(folder: Path, headers: Sequence[Header], lengths: NDArray[np.int64]) -> None:
+def _write_facts(
+    folder: Path, headers: Sequence[Header], numbers: Sequence[NDArray[np.float32]], lengths: NDArray[np.int64]
+) -> None:
     """The small arrays, one row a recording."""
     with whole_file(folder / ARRAYS) as handle:
         np.savez(
@@ -200,7 +211,8 @@ def _write_facts(folder: Path, headers: Sequence[Header], lengths: NDArray[np.in
             lengths=lengths,
             starts=np.cumsum(lengths) - lengths,
             labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
-            demographics=np.array([demographics(header) for header in headers], np.float32).reshape(-1, 5),
+            stand_ins=np.array([stand_in_vector(header.codes) for header in headers], bool).reshape(-1, 24),
+            demographics=np.stack(numbers) if numbers else np.zeros((0, 5), np.float32),
         )
 
 

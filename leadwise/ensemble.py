@@ -20,13 +20,13 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from leadwise.classes import CODES
+from leadwise.decision import Answer, Rule, make_rule
 from leadwise.devices import CPU, Processor
 from leadwise.files import sha256, whole_file, write_json
 from leadwise.inference import StackedNetworks
 from leadwise.network import SEResNet
 from leadwise.recipes import Recipe, recipe_from_dict
 from leadwise.signals import window_starts
-from leadwise.thresholds import decide, vote
 
 FORMAT = "leadwise model"
 VERSION = 1
@@ -39,25 +39,22 @@ class ModelError(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a model says of some recordings."""
-
-    labels: NDArray[np.bool_]  # (recordings, 24)
-    scores: NDArray[np.float64]  # (recordings, 24) mean probability of the networks
-
-
-@dataclass(frozen=True, eq=False)
 class Model:
-    """Networks with their thresholds, and the answer for a recording that says nothing."""
+    """Networks, the rule by which they answer, and the answer for a recording that says nothing."""
 
     recipe: Recipe
     networks: tuple[SEResNet, ...]
-    thresholds: NDArray[np.float64]  # (networks, 24)
+    rule: Rule
     prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
     processor: Processor
     facts: dict[str, Any]  # model.json
 
     stacked: StackedNetworks | None = None  # the networks as one, where that is faster
+
+    @property
+    def thresholds(self) -> NDArray[np.float64]:
+        """Thresholds (networks, 24); NaN where the rule has none."""
+        return self.rule.thresholds
 
     @torch.inference_mode()
     def probabilities(
@@ -78,10 +75,8 @@ class Model:
         return (totals / count).numpy()
 
     def predict(self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]) -> Answer:
-        """Labels by vote, each network with its own thresholds, and mean probabilities as scores."""
-        probabilities = self.probabilities(signals, demographics)
-        answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
-        return Answer(vote(np.stack(answers)), probabilities.mean(0))
+        """Labels and scores by the model's rule."""
+        return self.rule.answer(self.probabilities(signals, demographics))
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
         """Of each test window of all signals: whose it is, its first sample, its samples without the padding."""
@@ -129,7 +124,7 @@ def save_facts(
 ) -> None:
     """Writes model.json, then removes networks of an earlier model that it does not name.
 
-    Each of `folds` has at least `file`, `sha256` and `thresholds` (24).
+    Each of `folds` has at least `file`, `sha256` and what the recipe's rule asks for, see `decision.make_rule`.
     """
     facts = {
         "format": FORMAT,
@@ -170,16 +165,16 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     path = folder / "model.json"
     try:
         recipe = recipe_from_dict(facts["recipe"])
-        thresholds = np.array([fold["thresholds"] for fold in facts["folds"]], np.float64)
+        rule = make_rule(recipe.decision, facts["folds"])
         prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
         files = [(fold["file"], fold["sha256"]) for fold in facts["folds"]]
     except (KeyError, TypeError, ValueError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
-    if not files or thresholds.shape != (len(files), len(CODES)) or prior.scores.shape != (1, len(CODES)):
-        raise ModelError(f"{path}: needs at least one fold, and {len(CODES)} thresholds and prior scores")
+    if prior.scores.shape != (1, len(CODES)):
+        raise ModelError(f"{path}: needs {len(CODES)} prior scores")
     networks = tuple(_load_network(folder, name, checksum, recipe).to(processor.device) for name, checksum in files)
     stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
-    return Model(recipe, networks, thresholds, prior, processor, facts, stacked)
+    return Model(recipe, networks, rule, prior, processor, facts, stacked)
 
 
 def _stack(networks: Sequence[SEResNet], recipe: Recipe) -> StackedNetworks:

@@ -65,7 +65,7 @@ class Result:
     name: str  # of the record
     probabilities: NDArray[np.float64]  # (24,) mean of the networks
     labels: NDArray[np.bool_]  # (24,) by the networks' vote
-    thresholds: NDArray[np.float64]  # (24,) mean of the networks' own
+    thresholds: NDArray[np.float64]  # (24,) mean of the networks' own; NaN where the model decides without
     repairs: tuple[str, ...]  # names of what had to be put right, from recording.REPAIRS and signals.SIGNAL_REPAIRS
     problem: str | None  # why the recording could not be used
 
@@ -111,7 +111,7 @@ class Result:
         for k in self.order:
             mark = "yes" if self.labels[k] else ""
             name = f"{NAMES[k]} ({ABBREVIATIONS[k]}, {CODES[k]})"
-            lines.append(f"{mark:>5}{self.probabilities[k]:11.3f}{self.thresholds[k]:11.2f}  {name}")
+            lines.append(f"{mark:>5}{self.probabilities[k]:11.3f}{threshold_text(self.thresholds[k]):>11}  {name}")
         return "\n".join(lines)
 
     def _remarks(self) -> list[str]:
@@ -133,7 +133,7 @@ class Result:
         heads = "".join(f'<th scope="col">{head}</th>' for head in ("diagnosis", "code", "probability", "threshold"))
         rows = "".join(
             f'<tr><td style="text-align:left">{escape(NAMES[k])} ({escape(ABBREVIATIONS[k])})</td><td>{CODES[k]}</td>'
-            f"<td>{self.probabilities[k]:.3f}</td><td>{self.thresholds[k]:.2f}</td></tr>"
+            f"<td>{self.probabilities[k]:.3f}</td><td>{threshold_text(self.thresholds[k])}</td></tr>"
             for k in places
         )
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
@@ -237,6 +237,11 @@ class Classifier:
         counts = _counts(ecg, unit)
         header = _header(counts.shape, sampling_frequency, lead_names, age, sex)
         return replace(result_of(self.model, score_arrays(self.model, header, counts)), name=name)
+
+
+def threshold_text(threshold: float) -> str:
+    """A threshold for a table; a dash where the model has none: labels of highest expected reward hang together."""
+    return "-" if np.isnan(threshold) else f"{threshold:.2f}"
 
 
 def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:

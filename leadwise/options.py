@@ -247,7 +247,8 @@ class TrainingOptions(FolderOptions):
 
     recipe: str = option(choice(*RECIPES), "the method to train", DEFAULT_RECIPE)
     epochs: int | None = option(whole(1), "passes over the training part of a fold", None, "the recipe's")
-    folds: int | None = option(whole(2), "parts of the data, and networks of the ensemble", None, "the recipe's")
+    folds: int | None = option(whole(2), "parts of the data, each to validate one network", None, "the recipe's")
+    networks: int | None = option(whole(1), "networks of the ensemble, at most one a fold", None, "the recipe's")
     seed: int | None = option(whole(0), "seed of folds, weights, windows and dropout", None, "the recipe's")
     work: Path | None = option(folder(), "where prepared recordings are kept", None, "MODEL/checkpoint")  # noqa: RUF009
     max_hours: float = option(

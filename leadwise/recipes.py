@@ -1,9 +1,10 @@
 """Every number of a method, frozen: a recipe is data, never code.
 
 A recipe says how signals are prepared (`SignalRecipe`), what the network looks like (`NetworkRecipe`), how it is
-trained (`TrainingRecipe`) and how probabilities become labels (`DecisionRecipe`). `RECIPES` names the complete ones;
-`paper` is Zhao et al. 2020 (doi 10.22489/CinC.2020.112), with the authors' released program deciding where the paper
-is silent. This file knows no arrays, files or tensors.
+trained (`TrainingRecipe`, `AugmentationRecipe`) and how probabilities become labels (`DecisionRecipe`). The defaults
+are the published method; `RECIPES` names the complete ones. `paper` is Zhao et al. 2020 (doi 10.22489/CinC.2020.112),
+with the authors' released program deciding where the paper is silent; `robust` is what holds better in a hospital that
+was not trained on (docs/results.md has each step's worth). This file knows no arrays, files or tensors.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ class SignalRecipe:
     sampling_frequency: int = 257  # Hz; the lowest of the Challenge's sources (INCART)
     unit: Literal["counts", "mV"] = "counts"  # counts: ADC values as the file has them, no gain
     resampling: Literal["linear", "polyphase"] = "linear"
+    band: tuple[float, float] | None = None  # Hz that a filter of zero phase passes after resampling; None: all
+    scale: Literal["none", "rms"] = "none"  # rms: divided by its root mean square, whose logarithm is one input more
     window: int = 4096  # samples at sampling_frequency: 15.9 s
     overlap: int = 256  # samples that neighbouring test windows share at least
 
@@ -35,7 +38,7 @@ class NetworkRecipe:
     kernel: int = 7
     reduction: int = 16  # squeeze-and-excitation bottleneck: channels / reduction
     dropout: float = 0.2
-    demographics: int = 5  # age / 100, age mask (always 0), female, male, sex known
+    demographics: int = 5  # age / 100, age mask (always 0), female, male, sex known; 6 with a signal's scale
     demographic_features: int = 10
     classes: int = 24
 
@@ -45,24 +48,48 @@ class TrainingRecipe:
     """How one fold's network is fitted."""
 
     folds: int = 5
+    networks: int | None = None  # how many of the folds are trained, each to be validated on its part; None: all
     epochs: int = 50
     batch_size: int = 64
-    optimiser: Literal["adam"] = "adam"
-    learning_rate: float = 0.003
+    optimiser: Literal["adam", "adamw"] = "adam"
+    schedule: Literal["steps", "cosine"] = "steps"
+    learning_rate: float = 0.003  # the highest
     betas: tuple[float, float] = (0.9, 0.999)
-    weight_decay: float = 1e-5  # L2 added to the gradient, as torch.optim.Adam does
+    weight_decay: float = 1e-5  # adam: L2 added to the gradient; adamw: of the weights themselves
     decay_after: tuple[float, ...] = (0.4, 0.8)  # after these shares of the epochs (20 and 40 of 50) ...
-    decay_factor: float = 0.1  # ... the rate is multiplied by this
+    decay_factor: float = 0.1  # ... the rate is multiplied by this (schedule steps)
+    warm_up: float = 0.1  # share of the epochs in which the rate rises from 0 (schedule cosine)
+    average: float = 0.0  # of weights: how much of the average stays at each step; 0: the weights themselves
+    keep: Literal["best", "last"] = "best"  # the weights of the epoch with the best validation score, or the last ones
+    stand_ins: bool = False  # whether unscored codes that mean a scored class teach that class (classes.STAND_INS)
     validation_cutoff: float = 0.2  # labels of the epoch's validation score: probability at least this
     seed: int = 2020
 
 
 @dataclass(frozen=True)
-class DecisionRecipe:
-    """How probabilities become labels: the two-step search (paper, section 2.5)."""
+class AugmentationRecipe:
+    """What a training window goes through, as if another hospital's machine had taken it; 0: nothing (published)."""
 
+    filters: float = 0.0  # share of windows with another low-pass, and with another high-pass
+    low_pass: tuple[float, float] = (12.0, 60.0)  # Hz; half power, drawn evenly in octaves
+    high_pass: tuple[float, float] = (0.3, 1.2)  # Hz
+    noise: float = 0.0  # largest root mean square of white noise, beside a signal of 1; in half of the windows
+    gain: float = 0.0  # standard deviation of the logarithm of each lead's gain, and of the window's
+    lead_loss: float = 0.0  # share of windows that lose leads, each lead with a chance of up to a half
+    anonymous: float = 0.0  # share of windows whose age and sex are unknown
+    mixup: float = 0.0  # alpha of the beta distribution that pairs of windows are mixed by (Zhang et al. 2018)
+
+
+@dataclass(frozen=True)
+class DecisionRecipe:
+    """How probabilities become labels: the two-step search (paper, section 2.5), or the labels of highest expected
+    reward under calibrated probabilities."""
+
+    method: Literal["search", "reward"] = "search"
     common_steps: int = 10  # step 1: one threshold for all classes, over 0, 1/10, ..., 1
     class_steps: int = 100  # step 2: each class in turn, over 0, 1/100, ..., 1
+    general: float = 0.0  # reward: how far class frequencies move (in logits) from the training data's to a hospital's
+    # in general, of which nothing is known: the mean of the Challenge's four larger sources
 
 
 @dataclass(frozen=True)
@@ -73,6 +100,7 @@ class Recipe:
     signal: SignalRecipe = SignalRecipe()
     network: NetworkRecipe = NetworkRecipe()
     training: TrainingRecipe = TrainingRecipe()
+    augmentation: AugmentationRecipe = AugmentationRecipe()
     decision: DecisionRecipe = DecisionRecipe()
 
     def as_dict(self) -> dict[str, Any]:
@@ -97,7 +125,13 @@ DEFAULT_RECIPE = PAPER.name
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:
     """The inverse of `Recipe.as_dict`, also after a way through JSON. Raises KeyError, TypeError or ValueError where
     a number is missing, unknown or of another type."""
-    parts = {"signal": SignalRecipe, "network": NetworkRecipe, "training": TrainingRecipe, "decision": DecisionRecipe}
+    parts = {
+        "signal": SignalRecipe,
+        "network": NetworkRecipe,
+        "training": TrainingRecipe,
+        "augmentation": AugmentationRecipe,
+        "decision": DecisionRecipe,
+    }
     return Recipe(values["name"], **{name: _part_from_dict(part, values[name]) for name, part in parts.items()})
 
 

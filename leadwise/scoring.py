@@ -28,7 +28,7 @@ from leadwise.header import quote, reason_kind
 from leadwise.outputs import write_output
 from leadwise.progress import log, track
 from leadwise.recording import Recording, RecordingError, read_recording, recording_from_arrays
-from leadwise.signals import demographics, prepare
+from leadwise.signals import prepare, side_numbers
 
 UNEXPECTED = "reading it failed in a way that the program does not know"
 NO_PROBABILITY = "the networks give no probability for values so large"
@@ -53,7 +53,7 @@ class _Input:
     name: str
     source: str  # what an error names
     signal: NDArray[np.float32]  # (12, samples)
-    demographics: NDArray[np.float32]  # (5,)
+    demographics: NDArray[np.float32]  # (5,), or (6,) with the signal's scale
     repairs: tuple[str, ...]
 
 
@@ -196,7 +196,7 @@ def _given(model: Model, source: str, read: Callable[[], Recording]) -> _Input |
 def _network_input(model: Model, source: str, recording: Recording) -> _Input:
     signal = prepare(recording, model.recipe.signal)
     repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-    return _Input(recording.name, source, signal.values, demographics(recording.header), repairs)
+    return _Input(recording.name, source, signal.values, side_numbers(recording.header, signal), repairs)
 
 
 def _prior(model: Model, error: RecordingError, name: str = "") -> Scored:

@@ -55,6 +55,9 @@ MAX_COUNT = 1 << 31  # no converter has more than 32 bits; larger numbers would 
 ADC_ENDS = (-(1 << 15), (1 << 15) - 1)  # counts
 SATURATED_SHARE = 0.5  # of a lead's samples: beyond it nothing is left to see between the ends of the range
 
+USUAL_SCALE = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
+LARGEST = 50.0  # times the scale; beyond it nothing is of the heart
+
 ZERO_CROSSINGS = 16  # of the resampling filter's sinc, to each side
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
 KAISER_BETA = 5.65  # 60 dB
@@ -71,12 +74,14 @@ _SPELLINGS = {name.lower(): name for name in STANDARD_LEADS}
 class Signal:
     """Twelve leads in standard order: values (12, samples) in mV or ADC counts, sampling frequency in Hz.
 
-    `repairs` are those that this file made (names from `SIGNAL_REPAIRS`); the recording has its own.
+    `repairs` are those that this file made (names from `SIGNAL_REPAIRS`); the recording has its own. Where a recipe
+    asks for it the values are divided by `scale`, their root mean square.
     """
 
     values: Float32
     sampling_frequency: float
     repairs: tuple[Repair, ...] = ()
+    scale: float | None = None
 
 
 def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
@@ -91,7 +96,12 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     signal = standard_leads(recording, recipe.unit)
     resample = {"linear": resample_linear, "polyphase": resample_polyphase}[recipe.resampling]
     values = resample(signal.values, frequency, recipe.sampling_frequency)
-    return Signal(values, float(recipe.sampling_frequency), signal.repairs)
+    if recipe.band is not None:
+        values = band_pass(values, recipe.sampling_frequency, recipe.band)
+    if recipe.scale == "none":
+        return Signal(values, float(recipe.sampling_frequency), signal.repairs)
+    values, scale = scaled(values)
+    return Signal(values, float(recipe.sampling_frequency), signal.repairs, scale)
 
 
 def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signal:
@@ -385,6 +395,29 @@ def _taps(fractions: NDArray[np.float64], half: int, ratio: Fraction) -> NDArray
     return taps
 
 
+def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, float]) -> Float32:
+    """(leads, samples) without what lies outside of `band` (Hz): a Butterworth filter of second order, forward and
+    backward, so that nothing moves in time. The signal is continued for a second at its ends, so that they do not ring.
+    """
+    from scipy.signal import butter, sosfiltfilt  # here: it takes its time, and the published recipe has no filter
+
+    sections = butter(2, band, "bandpass", fs=sampling_frequency, output="sos")
+    padding = min(values.shape[1] - 1, round(sampling_frequency))
+    filtered: NDArray[np.float64] = sosfiltfilt(sections, values, axis=1, padlen=padding)
+    return filtered.astype(np.float32)
+
+
+def scaled(values: Float32) -> tuple[Float32, float]:
+    """(leads, samples) in mV divided by their root mean square over the leads that are not zero, and that number (mV).
+
+    A hundred times `USUAL_SCALE`, or a hundredth of it, is as far as it goes: what is larger or smaller is no ECG.
+    """
+    some = values[values.any(axis=1)]
+    mean_square = float(np.mean(some.astype(np.float64) ** 2)) if some.size else 0.0
+    scale = float(np.clip(math.sqrt(mean_square), USUAL_SCALE / 100, USUAL_SCALE * 100))
+    return (np.clip(values, -LARGEST * scale, LARGEST * scale) / np.float32(scale)).astype(np.float32), scale
+
+
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
     """Where the test windows of a recording begin (paper's program): (P,) sample indices.
 
@@ -401,6 +434,13 @@ def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
     starts = np.arange(steps + 1, dtype=np.int64) * (extra // steps)
     starts[-1] = extra
     return starts
+
+
+def side_numbers(header: Header, signal: Signal) -> NDArray[np.float32]:
+    """What the network is told beside the signal: age and sex, (5,), and a scaled signal's scale, (6,): its logarithm
+    over `USUAL_SCALE`, since low voltage is a diagnosis."""
+    person = demographics(header)
+    return person if signal.scale is None else np.append(person, np.float32(math.log(signal.scale / USUAL_SCALE)))
 
 
 def demographics(header: Header) -> NDArray[np.float32]:

@@ -6,6 +6,7 @@ a CPU and on a GPU. After each epoch the whole state of the run is written, so t
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leadwise.augmentation import Batch, augmented
 from leadwise.checkpoint import State, load_checkpoint, save_checkpoint
 from leadwise.columns import ColumnNetwork
 from leadwise.dataset import Dataset
@@ -46,17 +48,17 @@ class Examples:
     starts: Tensor  # (n,) first row of each recording
     lengths: Tensor  # (n,) rows
     demographics: Tensor  # (n, 5)
-    labels: Tensor  # (n, 24) float32
+    targets: Tensor  # (n, 24) float32; what is learned: labels, and what stands in for them where a recipe says so
 
     @classmethod
-    def of(cls, dataset: Dataset, device: torch.device) -> Examples:
+    def of(cls, dataset: Dataset, device: torch.device, stand_ins: bool = False) -> Examples:
         """The data set's arrays; on a CPU the signals stay in their memory map."""
         return cls(
             samples=torch.from_numpy(dataset.samples).to(device),
             starts=torch.from_numpy(dataset.starts).to(device),
             lengths=torch.from_numpy(dataset.lengths).to(device),
             demographics=torch.from_numpy(dataset.demographics).to(device),
-            labels=torch.from_numpy(dataset.labels).to(device, torch.float32),
+            targets=torch.from_numpy(dataset.targets(stand_ins)).to(device, torch.float32),
         )
 
     def windows(self, indices: Tensor, offsets: Tensor, window: int) -> Tensor:
@@ -88,10 +90,19 @@ def validation_windows(lengths: NDArray[np.int64], window: int, overlap: int) ->
     return np.stack([owners, np.concatenate(starts)], axis=1)
 
 
-def learning_rate(epoch: int, epochs: int, recipe: TrainingRecipe) -> float:
-    """The rate of an epoch (0, 1, ...) of so many: multiplied by the decay after each share of them has passed."""
-    passed = sum(epoch >= math.ceil(round(share * epochs, 6)) for share in recipe.decay_after)
-    return recipe.learning_rate * recipe.decay_factor**passed
+def learning_rate(epoch: float, epochs: int, recipe: TrainingRecipe) -> float:
+    """The rate at a time in epochs (1.5: in the middle of the second one) of so many.
+
+    Steps: multiplied by the decay after each share of the epochs has passed. Cosine: from 0 up in a straight line, then
+    down to 0 in half a cosine (Loshchilov and Hutter 2017).
+    """
+    if recipe.schedule == "steps":
+        passed = sum(math.floor(epoch) >= math.ceil(round(share * epochs, 6)) for share in recipe.decay_after)
+        return recipe.learning_rate * recipe.decay_factor**passed
+    share = epoch / epochs
+    if share < recipe.warm_up:
+        return recipe.learning_rate * share / recipe.warm_up
+    return recipe.learning_rate * (1 + math.cos(math.pi * (share - recipe.warm_up) / (1 - recipe.warm_up))) / 2
 
 
 def columns_serve(processor: Processor, recipe: Recipe) -> bool:
@@ -107,7 +118,9 @@ class FoldRun:
     network: SEResNet
     forward: Callable[[Tensor, Tensor], Tensor]  # the network, or the same function computed faster
     processor: Processor
-    optimiser: torch.optim.Adam
+    optimiser: torch.optim.Optimizer
+    judged: SEResNet  # whose probabilities count and whose weights are kept: the network, or an average of its weights
+    judged_forward: Callable[[Tensor, Tensor], Tensor]
     generator: torch.Generator  # of the order of recordings and of their windows
     scaler: torch.amp.GradScaler  # keeps fp16 gradients from vanishing; does nothing in fp32 and bf16
     history: list[dict[str, float]] = field(default_factory=list)  # one entry an epoch
@@ -117,6 +130,7 @@ class FoldRun:
     parts: int = 1  # that a batch goes through in, so that it fits into the device's memory
     validation_batch: int = VALIDATION_BATCH
     over: bool = False  # no epoch is to follow
+    keep: str = "best"  # TrainingRecipe.keep
 
     @classmethod
     def begin(cls, recipe: Recipe, seed: int, processor: Processor) -> FoldRun:
@@ -124,12 +138,20 @@ class FoldRun:
         torch.manual_seed(seed)
         network = SEResNet(recipe.network).to(processor.device)
         training = recipe.training
-        optimiser = torch.optim.Adam(
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimiser]
+        optimiser = kind(
             network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay, fused=True
         )
         scaler = torch.amp.GradScaler(processor.device.type, enabled=processor.dtype == torch.float16)
-        forward = ColumnNetwork(network) if columns_serve(processor, recipe) else network
-        return cls(network, forward, processor, optimiser, torch.Generator().manual_seed(seed), scaler)
+        forward = judged_forward = ColumnNetwork(network) if columns_serve(processor, recipe) else network
+        judged = network
+        if training.average:
+            judged = copy.deepcopy(network)
+            judged_forward = ColumnNetwork(judged) if columns_serve(processor, recipe) else judged
+        generator = torch.Generator().manual_seed(seed)
+        return cls(
+            network, forward, processor, optimiser, judged, judged_forward, generator, scaler, keep=training.keep
+        )
 
     @property
     def best_epoch(self) -> int:
@@ -137,16 +159,24 @@ class FoldRun:
         scores = [entry["validation_score"] for entry in self.history]
         return scores.index(max(scores)) if scores else -1
 
+    @property
+    def kept_epoch(self) -> int:
+        """The epoch (0, 1, ...) whose weights are kept: the best one, or the last; -1 before the first."""
+        return self.best_epoch if self.keep == "best" else len(self.history) - 1
+
     def note_epoch(self, entry: dict[str, float], probabilities: NDArray[np.float32]) -> None:
-        """Adds an epoch to the history, and keeps weights and probabilities (validation recordings, 24) of the best."""
+        """Adds an epoch to the history; keeps weights and probabilities (validation recordings, 24) where it is the one
+        to keep."""
         self.history.append(entry)
-        if self.best_epoch == len(self.history) - 1:
-            self.best_state = {key: value.detach().cpu().clone() for key, value in self.network.state_dict().items()}
+        if self.kept_epoch == len(self.history) - 1:
+            self.best_state = {key: value.detach().cpu().clone() for key, value in self.judged.state_dict().items()}
             self.best_probabilities = torch.from_numpy(probabilities)
 
     def save(self, path: Path) -> None:
         """Writes everything that the next epoch depends on as the newest checkpoint."""
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
+        if self.judged is not self.network:
+            tensors |= {f"average.{name}": value for name, value in self.judged.state_dict().items()}
         tensors |= {f"best.{name}": value for name, value in self.best_state.items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
@@ -167,6 +197,8 @@ class FoldRun:
             setattr(self, name, facts[name])
         self.scaler.load_state_dict(facts["scaler"])
         self.network.load_state_dict(_part(tensors, "network."))
+        if self.judged is not self.network:
+            self.judged.load_state_dict(_part(tensors, "average."))
         self.best_state = _part(tensors, "best.")
         self.best_probabilities = tensors["best_probabilities"]
         optimiser: dict[int, State] = {}
@@ -191,7 +223,7 @@ class FoldResult:
 
     state: State  # fp32, on the CPU
     probabilities: NDArray[np.float32]  # (validation recordings, 24)
-    best_epoch: int  # 0, 1, ...
+    best_epoch: int  # 0, 1, ...: whose weights these are
     history: list[dict[str, float]]  # per epoch: learning_rate, loss, validation_score, seconds, recordings_per_second
     setbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, and what came then
     unfinished: str = ""  # why there are fewer epochs than planned, where more are to follow
@@ -200,7 +232,7 @@ class FoldResult:
     def of(cls, run: FoldRun, unfinished: str = "") -> FoldResult:
         """What a run has by now; it has at least one epoch."""
         probabilities = run.best_probabilities.numpy()
-        return cls(run.best_state, probabilities, run.best_epoch, [*run.history], [*run.setbacks], unfinished)
+        return cls(run.best_state, probabilities, run.kept_epoch, [*run.history], [*run.setbacks], unfinished)
 
 
 class NotFiniteError(Exception):
@@ -229,7 +261,7 @@ def train_fold(
     epoch has a finite loss.
     """
     plan = plan or TimePlan(recipe.training.epochs, fold + 1)
-    examples = Examples.of(dataset, processor.device)
+    examples = Examples.of(dataset, processor.device, recipe.training.stand_ins)
     run = _begin_or_resume(recipe, seed, processor, checkpoint, fold, plan)
     result = FoldResult.of(run) if run.history else None
     try:
@@ -277,7 +309,9 @@ def run_epoch(
         needed = windows * (plan.clock() - start) / trained if first else 0.0
         return plan.seconds_left() <= needed
 
-    rate = learning_rate(epoch, plan.epochs, recipe.training) * SETBACK_FACTOR ** len(run.setbacks)
+    def rate(share: float) -> float:
+        return learning_rate(epoch + share, plan.epochs, recipe.training) * SETBACK_FACTOR ** len(run.setbacks)
+
     loss, trained = train_epoch(run, examples, torch.from_numpy(members), rate, recipe, time_is_up)
     speed = trained / max(plan.clock() - start, 1e-9)
     if trained < len(members) and time_is_up(trained) and not first:
@@ -287,7 +321,7 @@ def run_epoch(
         raise NotFiniteError("a probability is not finite")
     answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
     entry = {
-        "learning_rate": rate,
+        "learning_rate": rate(0.5),
         "loss": loss,
         "validation_score": challenge_metric(dataset.labels[held_out], answers),
         "seconds": plan.clock() - start,
@@ -335,24 +369,27 @@ def train_epoch(
     run: FoldRun,
     examples: Examples,
     members: Tensor,
-    rate: float,
+    rate: Callable[[float], float],
     recipe: Recipe,
     time_is_up: Callable[[int], bool] = lambda trained: False,
 ) -> tuple[float, int]:
     """One pass over the recordings `members` in random order; the mean loss of its batches, and how many recordings.
 
-    After each batch `time_is_up` is asked, with the recordings so far, whether to end. Raises NotFiniteError.
+    `rate` gives the learning rate when a share of the epoch has passed. After each batch `time_is_up` is asked, with
+    the recordings so far, whether to end. Raises NotFiniteError.
     """
     window, size = recipe.signal.window, min(recipe.training.batch_size, len(members))
-    for group in run.optimiser.param_groups:
-        group["lr"] = rate
     run.network.train()
     order = members[torch.randperm(len(members), generator=run.generator)]
     losses: list[Tensor] = []
     for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
+        for group in run.optimiser.param_groups:
+            group["lr"] = rate(first / len(order))
         batch = order[first : first + size].to(examples.starts.device)
         offsets = random_offsets(examples.lengths[batch], window, run.generator)
-        losses.append(train_batch(run, examples, batch, offsets, window))
+        losses.append(train_batch(run, examples, batch, offsets, recipe))
+        if run.judged is not run.network:
+            average_weights(run.judged, run.network, recipe.training.average)
         if len(losses) % LOSS_CHECK == 0:
             _check_finite(losses[-LOSS_CHECK:])
         check_stop()
@@ -362,13 +399,29 @@ def train_epoch(
     return float(torch.stack(losses).mean()), size * len(losses)
 
 
+@torch.no_grad()
+def average_weights(average: SEResNet, network: SEResNet, stays: float) -> None:
+    """Moves an average of weights, and of running statistics, towards the network; `stays` of it stays.
+
+    Where it begins it follows faster, so that the random weights of the start are soon forgotten.
+    """
+    steps = int(network.stem[1].num_batches_tracked)  # type: ignore[arg-type]
+    stays = min(stays, (1 + steps) / (10 + steps))
+    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - stays)
+    for mean, value in zip(average.buffers(), network.buffers(), strict=True):
+        if mean.dtype.is_floating_point:
+            mean.lerp_(value, 1 - stays)
+        else:
+            mean.copy_(value)
+
+
 def _check_finite(losses: list[Tensor]) -> None:
     stacked = torch.stack(losses)
     if not stacked.isfinite().all():
         raise NotFiniteError(f"the loss is {float(stacked[~stacked.isfinite()][0])}")
 
 
-def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
+def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, recipe: Recipe) -> Tensor:
     """One step of the optimiser on the windows at `offsets` (batch,) of the recordings `batch` (batch,); their loss.
 
     Where the device's memory does not hold the batch it goes through in parts, twice as many as before, from then on:
@@ -377,7 +430,7 @@ def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
     """
     while True:
         try:
-            loss = _accumulate(run, examples, batch, offsets, window)
+            loss = _accumulate(run, examples, batch, offsets, recipe)
             break
         except torch.OutOfMemoryError:
             if run.parts >= len(batch):
@@ -390,15 +443,18 @@ def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
     return loss
 
 
-def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
+def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, recipe: Recipe) -> Tensor:
     """Leaves the gradient of the batch's mean loss in the network, from as many parts as the run needs."""
     size = math.ceil(len(batch) / run.parts)
     run.optimiser.zero_grad()
     total = torch.zeros((), device=batch.device)
     for members, starts in zip(torch.split(batch, size), torch.split(offsets, size), strict=True):
+        windows = examples.windows(members, starts, recipe.signal.window)
+        seen = Batch(windows, examples.demographics[members], examples.targets[members])
+        seen = augmented(seen, recipe.augmentation, recipe.signal.sampling_frequency)
         with run.processor.autocast():
-            logits = run.forward(examples.windows(members, starts, window), examples.demographics[members])
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), examples.labels[members])
+            logits = run.forward(seen.windows, seen.numbers)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), seen.targets)
         loss = loss * (len(members) / len(batch))  # by 1 where there is one part
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
@@ -410,11 +466,11 @@ def predict(
     run: FoldRun, examples: Examples, lengths: NDArray[np.int64], members: NDArray[np.int64], recipe: Recipe
 ) -> NDArray[np.float32]:
     """Probabilities (members, 24): the mean over the test windows of each recording."""
-    run.network.eval()
+    run.judged.eval()
     device, window = examples.starts.device, recipe.signal.window
     table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap)).to(device)
     indices = torch.from_numpy(members).to(device)
-    total = torch.zeros(len(members), examples.labels.shape[1], device=device)
+    total = torch.zeros(len(members), examples.targets.shape[1], device=device)
     first = 0
     while first < len(table):
         owners, offsets = table[first : first + run.validation_batch].unbind(1)
@@ -438,7 +494,7 @@ def predict(
 
 def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
     with run.processor.autocast():
-        logits = run.forward(examples.windows(batch, offsets, window), examples.demographics[batch])
+        logits = run.judged_forward(examples.windows(batch, offsets, window), examples.demographics[batch])
     return torch.sigmoid(logits.float())
 
 

@@ -17,7 +17,8 @@ import pytest
 
 from leadwise import scoring
 from leadwise.dataset import prepare_dataset
-from leadwise.ensemble import Answer, Model, load_model
+from leadwise.decision import Answer
+from leadwise.ensemble import Model, load_model
 from leadwise.header import REPAIRS, reason_kind
 from leadwise.outputs import read_output
 from leadwise.recipes import SignalRecipe

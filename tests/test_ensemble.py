@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from leadwise.classes import CODES
+from leadwise.decision import Answer
 from leadwise.devices import CPU, Processor
-from leadwise.ensemble import Answer, Model, ModelError, fold_file, load_model, save_facts, save_network
+from leadwise.ensemble import Model, ModelError, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
 from leadwise.signals import window_starts
@@ -154,7 +155,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a list": (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json: not a description"),
     "another version": (edit(lambda facts: facts.update(version=99)), r"version 99.*reads version 1"),
     "other classes": (edit(lambda facts: facts["classes"].reverse()), r"classes are not"),
-    "no folds": (edit(lambda facts: facts["folds"].clear()), r"model\.json: needs at least one fold"),
+    "no folds": (edit(lambda facts: facts["folds"].clear()), r"model\.json: ValueError needs at least one fold"),
     "no thresholds": (edit(lambda facts: facts["folds"][1].pop("thresholds")), r"model\.json: .*thresholds"),
     "few thresholds": (edit(lambda facts: facts["folds"][1]["thresholds"].pop()), r"model\.json"),
     "an unknown number": (edit(lambda facts: facts["recipe"]["network"].update(colour=1)), r"model\.json.*colour"),

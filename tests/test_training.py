@@ -38,8 +38,8 @@ def make_dataset(lengths: list[int], seed: int = 0) -> Dataset:
     starts = np.cumsum(lengths) - lengths
     names = tuple(f"A{index:04d}" for index in range(n))
     return Dataset(
-        names, ("A",) * n, names, samples, starts, np.array(lengths), labels, random.random((n, 5)).astype(np.float32),
-        {}, {}, "none",
+        names, ("A",) * n, names, samples, starts, np.array(lengths), labels, np.zeros_like(labels),
+        random.random((n, 5)).astype(np.float32),        {}, {}, "none",
     )  # fmt: skip
 
 

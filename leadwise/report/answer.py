@@ -21,7 +21,7 @@ from leadwise.recording import Recording, RecordingError, read_recording
 from leadwise.report.layout import Span
 from leadwise.report.occlusion import Evidence, find_evidence
 from leadwise.report.rate import heart_rate
-from leadwise.signals import STANDARD_LEADS, Signal, demographics, prepare, standard_leads
+from leadwise.signals import STANDARD_LEADS, Signal, prepare, side_numbers, standard_leads
 
 FORMAT, VERSION = "leadwise answer", 1
 RECORDING_KEYS = (
@@ -55,8 +55,9 @@ def evidence_of(model: Model, look: Look | None, result: Result) -> Evidence | N
     """The evidence for the first diagnosis of a result; None where the recording was not used."""
     if look is None or result.problem:
         return None
-    signal = prepare(look.recording, model.recipe.signal).values
-    return find_evidence(model, signal, demographics(look.recording.header), result.order[0])
+    signal = prepare(look.recording, model.recipe.signal)
+    numbers = side_numbers(look.recording.header, signal)
+    return find_evidence(model, signal.values, numbers, result.order[0])
 
 
 def answer(
@@ -111,7 +112,7 @@ def _diagnoses(
             "name": DIAGNOSES[k].name,
             "present": bool(result.labels[k]),
             "probability": float(result.probabilities[k]),
-            "threshold": float(result.thresholds[k]),
+            "threshold": _number(result.thresholds[k]),
             "validation": {"sensitivity": _number(validation[0][k]), "ppv": _number(validation[1][k])}
             if validation
             else None,

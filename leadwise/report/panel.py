@@ -75,10 +75,12 @@ def _bar_left(ends: Sequence[float]) -> float:
 
 
 def _draw_bar(page: Axes, finding: Finding, left: float, y: float) -> None:
-    """The probability as a bar from 0 to 1, the threshold as a tick across it."""
+    """The probability as a bar from 0 to 1, the threshold, where there is one, as a tick across it."""
     add_box(page, left, y, BAR, 1.7, facecolor="#eeeeee", linewidth=0)
     probability, threshold = np.nan_to_num((finding.probability, finding.threshold)).clip(0, 1).tolist()
     add_box(page, left, y, BAR * probability, 1.7, facecolor=BLUE if finding.present else PALE, linewidth=0)
+    if not np.isfinite(finding.threshold):
+        return
     x = left + BAR * threshold
     add_lines(page, [((x, y - 0.5), (x, y + 2.2))], 0.25, BLACK, zorder=3)
 

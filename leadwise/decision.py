@@ -1,0 +1,104 @@
+"""From the networks' probabilities to an answer: by each network's thresholds and a vote, or by expected reward.
+
+A rule is what a model folder stores of it: made from validation parts in training, read back in scoring, the same
+function in both. Knows no networks, no files and no tensors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadwise.calibration import Calibration, shift_prior
+from leadwise.classes import CODES, general_frequencies
+from leadwise.expected_reward import best_labels
+from leadwise.recipes import DecisionRecipe
+from leadwise.thresholds import decide, vote
+
+Booleans = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model says of some recordings."""
+
+    labels: Booleans  # (recordings, 24)
+    scores: Floats  # (recordings, 24) probabilities
+
+
+class Rule(Protocol):
+    """How the networks' probabilities (networks, recordings, 24) become an answer."""
+
+    @property
+    def thresholds(self) -> Floats:
+        """(networks, 24); NaN where a class has none."""
+
+    def answer(self, probabilities: Floats) -> Answer:
+        """Labels and scores; recordings with NaN probabilities get NaN scores."""
+
+
+@dataclass(frozen=True, eq=False)
+class VoteRule:
+    """Labels by vote, each network with its own thresholds, and mean probabilities as scores (the published way)."""
+
+    thresholds: Floats
+
+    def answer(self, probabilities: Floats) -> Answer:
+        """See `Rule`."""
+        answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
+        return Answer(vote(np.stack(answers)), probabilities.mean(0))
+
+
+@dataclass(frozen=True, eq=False)
+class RewardRule:
+    """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, moved
+    towards a hospital of which nothing is known."""
+
+    calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation part
+    learned: Floats  # (24,) how frequent the classes were in what the networks were taught
+    general: float  # how far they move to `classes.general_frequencies`
+
+    @property
+    def thresholds(self) -> Floats:
+        """There are none: whether a class is on depends on the others."""
+        return np.full((len(self.calibrations), len(CODES)), np.nan)
+
+    def probabilities(self, probabilities: Floats) -> Floats:
+        """The scores, (recordings, 24), of probabilities (networks, recordings, 24) without NaN."""
+        pairs = zip(self.calibrations, probabilities, strict=True)
+        calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
+        return shift_prior(calibrated, self.learned, general_frequencies(), self.general)
+
+    def answer(self, probabilities: Floats) -> Answer:
+        """See `Rule`."""
+        known = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
+        scores = np.full(probabilities.shape[1:], np.nan)
+        labels = np.zeros(probabilities.shape[1:], np.bool_)
+        if known.any():
+            scores[known] = self.probabilities(probabilities[:, known])
+            labels[known] = best_labels(scores[known])
+        return Answer(labels, scores)
+
+
+def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rule:
+    """The rule of a model from what its folds found: `thresholds` (24), or `calibration` and `learned` (24), the class
+    frequencies. Raises KeyError, TypeError or ValueError where something is missing or of another form."""
+    if not folds:
+        raise ValueError("needs at least one fold")
+    if recipe.method == "search":
+        thresholds = np.array([fold["thresholds"] for fold in folds], np.float64)
+        if thresholds.shape != (len(folds), len(CODES)):
+            raise ValueError(f"{len(CODES)} thresholds a fold are needed, not {thresholds.shape}")
+        return VoteRule(thresholds)
+    calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
+    if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
+        raise ValueError(f"{len(CODES)} offsets a fold are needed")
+    learned = np.array([fold["learned"] for fold in folds], np.float64)
+    if learned.shape != (len(folds), len(CODES)):
+        raise ValueError(f"{len(CODES)} class frequencies a fold are needed, not {learned.shape}")
+    return RewardRule(calibrations, learned.mean(0), recipe.general)
