@@ -1,0 +1,101 @@
+"""From probabilities to an answer: the rules against their plain form."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+
+from leadwise.calibration import Calibration, fit
+from leadwise.classes import CODES, general_frequencies
+from leadwise.decision import RewardRule, VoteRule, make_rule
+from leadwise.expected_reward import best_labels
+from leadwise.recipes import PAPER, ROBUST, DecisionRecipe
+from leadwise.thresholds import decide, vote
+
+
+def probabilities(networks: int = 3, recordings: int = 40) -> np.ndarray:
+    return expit(np.random.default_rng(1).normal(-3, 2, (networks, recordings, 24)))
+
+
+def test_a_vote_is_a_vote() -> None:
+    given, thresholds = probabilities(), np.random.default_rng(0).random((3, 24))
+    answer = make_rule(PAPER.decision, [{"thresholds": row.tolist()} for row in thresholds]).answer(given)
+    np.testing.assert_array_equal(answer.labels, vote([decide(p, t) for p, t in zip(given, thresholds, strict=True)]))
+    np.testing.assert_allclose(answer.scores, given.mean(0))
+
+
+def test_the_reward_rule_step_by_step() -> None:
+    given, random = probabilities(2), np.random.default_rng(0)
+    calibrations = [Calibration(1.3, -0.1, tuple(random.normal(0, 0.3, 24))) for _ in range(2)]
+    learned = random.uniform(0.01, 0.3, (2, 24))
+    folds = [
+        {"calibration": dataclasses.asdict(calibration), "learned": row.tolist()}
+        for calibration, row in zip(calibrations, learned, strict=True)
+    ]
+    rule = make_rule(DecisionRecipe("reward", general=0.5), folds)
+    answer = rule.answer(given)
+    calibrated = np.mean(
+        [expit(logit(p) / c.temperature + c.offsets) for p, c in zip(given, calibrations, strict=True)], 0
+    )
+    moved = logit(calibrated) + 0.5 * (logit(general_frequencies()) - logit(learned.mean(0)))
+    np.testing.assert_allclose(answer.scores, expit(moved), atol=1e-6)
+    np.testing.assert_array_equal(answer.labels, best_labels(answer.scores))
+    assert answer.labels.any(1).all() and np.isnan(rule.thresholds).all() and rule.thresholds.shape == (2, 24)
+
+
+def test_general_zero_leaves_the_calibrated_probabilities() -> None:
+    given = probabilities(1)
+    calibration = fit(given[0] > 0.3, given[0])
+    rule = RewardRule((calibration,), np.full(24, 0.1), 0.0)
+    np.testing.assert_allclose(rule.answer(given).scores, calibration.apply(given[0]), atol=1e-6)
+
+
+def test_an_answer_depends_on_its_recording_alone() -> None:
+    given = probabilities(1)
+    rule = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), 0.5)
+    together, alone = rule.answer(given), [rule.answer(given[:, i : i + 1]) for i in range(given.shape[1])]
+    np.testing.assert_array_equal(together.labels, np.concatenate([a.labels for a in alone]))
+    np.testing.assert_allclose(together.scores, np.concatenate([a.scores for a in alone]), atol=1e-12)
+
+
+def test_what_is_not_a_number_is_told_as_that() -> None:
+    given = probabilities(1, 3)
+    given[0, 1, 5] = np.nan
+    answer = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), 0.5).answer(given)
+    assert np.isnan(answer.scores[1]).all() and np.isfinite(answer.scores[[0, 2]]).all()
+
+
+def calibrated(temperature: float = 1.0, offsets: int = 24, learned: int = 24) -> dict[str, object]:
+    calibration = {"temperature": temperature, "shared_offset": 0.0, "offsets": [0.0] * offsets}
+    return {"calibration": calibration, "learned": [0.1] * learned}
+
+
+@pytest.mark.parametrize(
+    ("recipe", "fold", "error"),
+    [
+        (PAPER, {}, KeyError),
+        (PAPER, {"thresholds": [0.5] * 23}, ValueError),
+        (ROBUST, {"thresholds": [0.5] * 24}, KeyError),
+        (ROBUST, calibrated(offsets=1), ValueError),
+        (ROBUST, calibrated(temperature=0.0), ValueError),
+        (ROBUST, calibrated(learned=1), ValueError),
+        (ROBUST, {"calibration": {"colour": 1}, "learned": [0.1] * 24}, TypeError),
+    ],
+)  # fmt: skip
+def test_a_fold_that_lacks_something_is_refused(
+    recipe: object, fold: dict[str, object], error: type[Exception]
+) -> None:
+    with pytest.raises(error):
+        make_rule(recipe.decision, [fold])  # type: ignore[attr-defined]
+
+
+def test_general_frequencies_are_means_of_sources() -> None:
+    frequencies = general_frequencies()
+    assert frequencies.shape == (24,) and (frequencies > 0).all()
+    # sinus rhythm by hand: 918 of 5279 (A), 1752 of 9458 (E), 18092 of 21604 (HR), 4 of 1278 (Q)
+    by_hand = (918 / 5279 + 1752 / 9458 + 18092 / 21604 + 4 / 1278) / 4
+    assert frequencies[CODES.index("426783006")] == pytest.approx(by_hand)
+    assert isinstance(make_rule(PAPER.decision, [{"thresholds": [0.5] * 24}]), VoteRule)
