@@ -13,10 +13,10 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from itertools import groupby
+from dataclasses import asdict, dataclass, replace
+from itertools import compress, groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import joblib
 import numpy as np
@@ -53,8 +53,16 @@ class Dataset:
     left_out: dict[str, str]  # recordings that are not here: name -> reason
     fingerprint: str  # of the files and of the preparation
 
+    ROWS: ClassVar = ("starts", "lengths", "labels", "stand_ins", "demographics")  # arrays with a row a recording
+
     def __len__(self) -> int:
         return len(self.names)
+
+    def subset(self, chosen: NDArray[np.bool_]) -> Dataset:
+        """The recordings that are chosen, (n,); their signals stay where they are."""
+        rows: dict[str, Any] = {name: getattr(self, name)[chosen] for name in self.ROWS}
+        rows |= {name: tuple(compress(getattr(self, name), chosen)) for name in ("names", "sources", "groups")}
+        return replace(self, **rows)
 
     def targets(self, stand_ins: bool) -> NDArray[np.bool_]:
         """What a network is taught, (n, 24): the labels, with or without what stands in for them."""

@@ -1,0 +1,107 @@
+"""What one run of the study is worth: figures of its probabilities by several ways to labels, with intervals.
+
+Arrays in, text out. Knows neither recipes nor training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadwise.calibration import Calibration, fit
+from leadwise.decision import RewardRule
+from leadwise.expected_reward import best_labels
+from leadwise.metric import areas_under_curves, challenge_metric
+from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
+from leadwise.thresholds import decide, search_thresholds
+
+Booleans = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+Arrays = Mapping[str, NDArray[Any]]
+
+REPLICATES, SEED = 2000, 2020  # of the paired bootstrap
+BINS = 10  # of the expected calibration error
+
+FIGURES = (
+    "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "interval", "minus paper", "interval of that",
+    "labels", "ECE", "nothing", "oracle", "by source",
+)  # fmt: skip
+
+
+def answers_of(found: Arrays, test: str, general: float) -> dict[str, Booleans]:
+    """The answers (recordings, 24) on a test set by each way to labels."""
+    probabilities = found[test].astype(np.float64)
+    search = search_thresholds(found["choose_labels"], found["choose"])
+    return {
+        "0.5": decide(probabilities, 0.5),
+        "search": decide(probabilities, search.thresholds),
+        "reward raw": best_labels(probabilities),
+        "reward": best_labels(scores_of(found, test, 0.0)),
+        "reward general": best_labels(scores_of(found, test, general)),
+        "nothing": np.broadcast_to(best_labels(found["prior"].mean(0)[None]), probabilities.shape),
+        "oracle": decide(probabilities, search_thresholds(found[f"{test}_labels"], found[test]).thresholds),
+    }
+
+
+def scores_of(found: Arrays, test: str, general: float) -> Floats:
+    """Probabilities (recordings, 24), calibrated on what the run was chosen on, moved towards a hospital in general."""
+    calibration: Calibration = fit(found["choose_targets"], found["choose"])
+    rule = RewardRule((calibration,), found["learned"].astype(np.float64), general)
+    return rule.probabilities(found[test][None].astype(np.float64))
+
+
+def judge(found: Arrays, test: str, reference: Arrays | None, general: float) -> dict[str, str]:
+    """The figures of a run on one of its test sets, by the names of `FIGURES`.
+
+    Interval and difference are of the answers by expected reward with general frequencies; the difference is to the run
+    `reference` of recipe `paper` by the full search, recording by recording.
+    """
+    labels, answers = found[f"{test}_labels"], answers_of(found, test, general)
+    rewards = rewards_of(labels, answers["reward general"])
+    figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}
+    with np.errstate(invalid="ignore"):
+        figures["AUROC"] = f"{np.nanmean(areas_under_curves(labels, found[test])[0]):.3f}"
+    figures["interval"] = _range(bootstrap_interval(rewards))
+    figures |= {"minus paper": "", "interval of that": ""}
+    if reference is not None:
+        other = rewards_of(labels, answers_of(reference, test, general)["search"])
+        difference, low, high = paired_difference(rewards, other)
+        figures |= {"minus paper": f"{difference:+.3f}", "interval of that": _range((low, high))}
+    figures["labels"] = f"{answers['reward general'].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
+    figures["ECE"] = f"{calibration_error(labels, scores_of(found, test, 0.0)):.4f}"
+    figures["by source"] = " ".join(
+        f"{source} {challenge_metric(labels[mine], answers['reward general'][mine]):.2f} (n {mine.sum()})"
+        for source in np.unique(found[f"{test}_sources"])
+        for mine in [found[f"{test}_sources"] == source]
+    )
+    return figures
+
+
+def paired_difference(ours: Rewards, other: Rewards) -> tuple[float, float, float]:
+    """The difference of two challenge metrics on the same recordings, and its 95 % interval by percentiles over
+    recordings drawn with replacement."""
+    gains = np.stack([ours.answers, other.answers]) - ours.inactive  # (2, recordings)
+    possible = ours.correct - ours.inactive
+    draws = np.random.default_rng(SEED).multinomial(
+        len(possible), np.full(len(possible), 1 / len(possible)), REPLICATES
+    )
+    differences = (draws @ (gains[0] - gains[1])) / (draws @ possible)
+    low, high = np.percentile(differences, [2.5, 97.5])
+    return float((gains[0] - gains[1]).sum() / possible.sum()), float(low), float(high)
+
+
+def calibration_error(labels: Booleans, scores: Floats) -> float:
+    """The expected calibration error: over bins of equal numbers of probabilities, class by class, the mean distance of
+    mean probability and frequency, weighed by the bins' sizes; the mean over classes."""
+    errors = []
+    for k in range(labels.shape[1]):
+        bins = np.array_split(np.argsort(scores[:, k], kind="stable"), BINS)
+        errors.append(sum(len(one) * abs(scores[one, k].mean() - labels[one, k].mean()) for one in bins if len(one)))
+    return float(np.mean(errors) / len(labels))
+
+
+def _range(interval: tuple[float, float]) -> str:
+    return f"{interval[0]:.3f} to {interval[1]:.3f}"

@@ -1,0 +1,211 @@
+"""Which recipe holds in a hospital that it has never seen? Recipes x splits x seeds, resumable, one table at the end.
+
+    python -m benchmarks.study train RESULTS PTBXL INDEX.csv --away AWAY --recipes paper,robust --splits home,device:AT
+    python -m benchmarks.study table RESULTS
+
+PTBXL is a folder of recordings, INDEX.csv tells their fold, patient and device (columns record, fold, patient, device).
+Splits: `home` trains on folds 1 to 6, chooses on 7, tests on 8, and on the folder AWAY of other hospitals; `crossed:K`
+is the same with fold K tested and the fold before it chosen on; `device:FAMILY` tests on all recordings of a device
+family (CS-12, CS100, AT), whose patients are not trained on, and chooses on fold 7 of the others. One network a run.
+Each run leaves RESULTS/RECIPE/SPLIT/SEED.npz with the probabilities of what it was chosen and tested on, and is not
+run again.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from benchmarks.judge import FIGURES, judge
+from leadwise.dataset import Dataset, prepare_dataset
+from leadwise.devices import choose_processor, keep_freed_memory
+from leadwise.options import NetworkOptions
+from leadwise.progress import log, log_to_stdout
+from leadwise.recipes import PAPER, RECIPES, ROBUST, Recipe, SignalRecipe
+from leadwise.training import Examples, FoldRun, predict, train_fold
+
+FAMILIES = ("CS-12", "CS100", "AT")
+
+# From `paper` to `robust`, one step at a time; each has all that come before it.
+LADDER: dict[str, Recipe] = {"paper": PAPER}
+
+
+def _step(name: str, **parts: Any) -> None:
+    last = list(LADDER.values())[-1]
+    changed = {part: dataclasses.replace(getattr(last, part), **values) for part, values in parts.items()}
+    LADDER[name] = dataclasses.replace(last, name=name, **changed)
+
+
+_step("+window", signal={"window": 2570})
+_step("+unit", signal={"unit": "mV", "resampling": "polyphase", "scale": "rms"}, network={"demographics": 6})
+_step("+band", signal=dataclasses.asdict(ROBUST.signal))
+_step("+schedule", training={n: getattr(ROBUST.training, n) for n in (
+    "optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")})  # fmt: skip
+_step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.augmentation, mixup=0.0)))
+_step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
+VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")}
+
+
+# ---------------------------------------------------------------------------------------------------------- the splits
+
+
+def read_index(path: Path) -> dict[str, dict[str, str]]:
+    """The rows of an index by record."""
+    with path.open(newline="", encoding="utf-8") as file:
+        return {row["record"]: row for row in csv.DictReader(file)}
+
+
+def masks(split: str, names: Sequence[str], index: Mapping[str, Mapping[str, str]]) -> dict[str, NDArray[np.bool_]]:
+    """Which recordings a split trains on, chooses on and tests on, (n,) each; ValueError for an unknown split."""
+    folds = np.array([int(index[name]["fold"]) for name in names])
+    patients = np.array([index[name]["patient"] for name in names])
+    kind, _, which = split.partition(":")
+    if split == "home" or (kind == "crossed" and which in map(str, range(1, 9))):
+        tested = 8 if split == "home" else int(which)
+        chosen = (tested - 2) % 8 + 1
+        return {"train": ~np.isin(folds, [tested, chosen]), "choose": folds == chosen, "test": folds == tested}
+    if kind == "device" and which in FAMILIES:
+        devices = np.array([index[name]["device"] for name in names])
+        test = np.char.startswith(devices, which)
+        others = ~np.isin(patients, patients[test])
+        choose = others & (folds == 7) & (devices != "")
+        return {"train": others & (folds != 7), "choose": choose, "test": test}
+    raise ValueError(f"{split!r} is no split: home, crossed:1 to crossed:8, device:{', device:'.join(FAMILIES)}")
+
+
+# ------------------------------------------------------------------------------------------------------------ the runs
+
+
+def run(recipe: Recipe, parts: Mapping[str, Dataset], seed: int, checkpoint: Path) -> dict[str, NDArray[Any]]:
+    """Trains one network; probabilities (`choose`, and each part whose name begins with test), labels and the rest that
+    the table asks for, by name."""
+    both = join(parts["train"], parts["choose"])
+    validation = np.arange(len(both)) >= len(parts["train"])
+    processor = choose_processor(NetworkOptions())
+    result = train_fold(both, validation, recipe, processor, checkpoint, seed)
+    assert result is not None  # there is no limit of time
+    judged = FoldRun.begin(recipe, seed, processor)
+    judged.judged.load_state_dict(result.state)
+    found: dict[str, NDArray[Any]] = {"choose": result.probabilities, "choose_labels": parts["choose"].labels}
+    taught = parts["choose"].targets(recipe.training.stand_ins)
+    found |= {"choose_targets": taught, "learned": parts["train"].targets(recipe.training.stand_ins).mean(0)}
+    found |= {"prior": parts["train"].labels}
+    for name in (name for name in parts if name.startswith("test")):
+        part = parts[name]
+        examples = Examples.of(part, processor.device)
+        found[name] = predict(judged, examples, part.lengths, np.arange(len(part)), recipe)
+        found |= {f"{name}_labels": part.labels, f"{name}_sources": np.array(part.sources)}
+    return found
+
+
+def join(*parts: Dataset) -> Dataset:
+    """Parts of one prepared data set as one."""
+    rows = {name: np.concatenate([getattr(part, name) for part in parts]) for name in Dataset.ROWS}
+    lists = {name: tuple(chain(*(getattr(part, name) for part in parts))) for name in ("names", "sources", "groups")}
+    return dataclasses.replace(parts[0], **rows, **lists)
+
+
+def train(arguments: argparse.Namespace) -> None:
+    """Every run that is asked for and not yet there."""
+    index = read_index(arguments.index)
+    for name in arguments.recipes.split(","):
+        recipe = with_epochs(VARIANTS[name], arguments.epochs)
+        for split in arguments.splits.split(","):
+            for seed in map(int, arguments.seeds.split(",")):
+                path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
+                if path.exists():
+                    continue
+                log.info("%s, %s, seed %d", name, split, seed)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                found = run(recipe, prepared(recipe, split, index, arguments), seed, path.with_suffix(".checkpoint"))
+                temporary = path.with_suffix(".partial.npz")
+                np.savez(temporary, epochs=recipe.training.epochs, **found)
+                temporary.replace(path)
+                for left in path.parent.glob(f"{seed}.checkpoint*"):
+                    left.unlink()
+
+
+def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
+    """The recipe with so many epochs."""
+    training = dataclasses.replace(recipe.training, epochs=epochs or recipe.training.epochs)
+    return dataclasses.replace(recipe, training=training)
+
+
+def prepared(
+    recipe: Recipe, split: str, index: Mapping[str, Mapping[str, str]], arguments: argparse.Namespace
+) -> dict[str, Dataset]:
+    """The parts of a split, prepared for a recipe; away recordings belong to home."""
+    work = arguments.results / "prepared" / "-".join(map(str, input_of(recipe.signal)))
+    data = prepare_dataset(arguments.data, work / "home", recipe.signal, 1)
+    parts = {name: data.subset(mask) for name, mask in masks(split, data.names, index).items()}
+    if split == "home" and arguments.away:
+        parts["test_away"] = prepare_dataset(arguments.away, work / "away", recipe.signal, 1)
+    return parts
+
+
+def input_of(recipe: SignalRecipe) -> tuple[Any, ...]:
+    """What of a recipe tells prepared folders apart."""
+    return recipe.sampling_frequency, recipe.unit, recipe.resampling, recipe.band is not None, recipe.scale
+
+
+# ----------------------------------------------------------------------------------------------------------- the table
+
+
+def results(folder: Path) -> Iterator[tuple[str, str, int, dict[str, NDArray[Any]]]]:
+    """Recipe, split, seed and arrays of every finished run."""
+    for path in sorted(folder.glob("*/*/*.npz")):
+        if ".partial" not in path.name:
+            with np.load(path, allow_pickle=False) as stored:
+                yield path.parts[-3], path.parts[-2], int(path.stem), dict(stored)
+
+
+def table(arguments: argparse.Namespace) -> None:
+    """Prints a line for each run and test set, with intervals and differences to recipe `paper` by the full search."""
+    runs = list(results(arguments.results))
+    order = {name: place for place, name in enumerate(VARIANTS)}
+    runs.sort(key=lambda one: (one[1], order.get(one[0], 99), one[2]))
+    reference = {(split, seed): found for name, split, seed, found in runs if name == "paper"}
+    print("recipe | split | seed | n | " + " | ".join(FIGURES))
+    for name, split, seed, found in runs:
+        for test in (key for key in found if key.startswith("test") and not key.endswith(("_labels", "_sources"))):
+            figures = judge(found, test, reference.get((split, seed)), arguments.general)
+            shown = split + ("" if test == "test" else test.removeprefix("test").replace("_", " "))
+            print(f"{name} | {shown} | {seed} | {len(found[test])} | " + " | ".join(figures[key] for key in FIGURES))
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Runs the command."""
+    parser = argparse.ArgumentParser("benchmarks.study", description="Compares recipes on splits.", allow_abbrev=False)
+    commands = parser.add_subparsers(required=True)
+    training = commands.add_parser("train", help="run what is not yet there")
+    training.set_defaults(do=train)
+    training.add_argument("results", type=Path)
+    training.add_argument("data", type=Path, help="folder of recordings that the index names")
+    training.add_argument("index", type=Path)
+    training.add_argument("--away", type=Path, help="folder of recordings of other hospitals, tested with split home")
+    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}")
+    training.add_argument("--splits", default="home")
+    training.add_argument("--seeds", default="2020")
+    training.add_argument("--epochs", type=int, help="instead of the recipes' own")
+    showing = commands.add_parser("table", help="print the table of what is there")
+    showing.set_defaults(do=table)
+    showing.add_argument("results", type=Path)
+    showing.add_argument("--general", type=float, default=ROBUST.decision.general, help="see DecisionRecipe")
+    arguments = parser.parse_args(argv)
+    log_to_stdout()
+    keep_freed_memory()
+    arguments.do(arguments)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,106 @@
+"""The study of recipes: its splits, a run of it in small, and its statistics against plain ones."""
+
+from __future__ import annotations
+
+import csv
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from benchmarks.judge import calibration_error, paired_difference
+from benchmarks.study import LADDER, VARIANTS, masks
+from leadwise.metric import challenge_metric
+from leadwise.recipes import ROBUST
+from leadwise.report.tally import rewards_of
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def index(count: int) -> dict[str, dict[str, str]]:
+    """Recordings whose patients come in twos, of folds 1 to 8, with devices of three families and without."""
+    devices = ("CS-12   E", "CS100    3", "AT-6 C 5.5", "")
+    return {
+        f"HR{i:05d}": {"fold": str(i // 2 % 8 + 1), "patient": str(i // 2), "device": devices[i % 7 % 4]}
+        for i in range(count)
+    }
+
+
+@pytest.mark.parametrize("split", ["home", "crossed:1", "crossed:5", "device:CS-12", "device:CS100", "device:AT"])
+def test_no_patient_is_on_two_sides(split: str) -> None:
+    rows = index(400)
+    parts = masks(split, list(rows), rows)
+    patients = {
+        name: {row["patient"] for row, on in zip(rows.values(), part, strict=True) if on}
+        for name, part in parts.items()
+    }
+    assert all(patients.values())
+    assert not patients["train"] & patients["test"] and not patients["choose"] & patients["test"]
+    assert not patients["train"] & patients["choose"]
+
+
+def test_a_device_split_tests_on_all_of_its_family_and_chooses_on_known_others() -> None:
+    rows = index(400)
+    parts = masks("device:AT", list(rows), rows)
+    devices = np.array([row["device"] for row in rows.values()])
+    assert (parts["test"] == np.char.startswith(devices, "AT")).all()
+    assert (devices[parts["choose"]] != "").all()
+
+
+@pytest.mark.parametrize("split", ["away", "crossed:9", "device:XL"])
+def test_an_unknown_split_is_named(split: str) -> None:
+    with pytest.raises(ValueError, match=split):
+        masks(split, ["HR00000"], index(1))
+
+
+def test_the_ladder_ends_below_the_recipe_that_it_leads_to() -> None:
+    top = list(LADDER.values())[-1]
+    assert (top.signal, top.network, top.augmentation) == (ROBUST.signal, ROBUST.network, ROBUST.augmentation)
+    assert next(iter(VARIANTS)) == "paper" and VARIANTS["robust"] == ROBUST
+
+
+def test_paired_difference_against_the_metric_itself() -> None:
+    random = np.random.default_rng(1)
+    labels = random.random((300, 24)) < 0.08
+    labels[~labels.any(1), 5] = True
+    good, bad = labels ^ (random.random(labels.shape) < 0.01), labels ^ (random.random(labels.shape) < 0.05)
+    difference, low, high = paired_difference(rewards_of(labels, good), rewards_of(labels, bad))
+    assert difference == pytest.approx(challenge_metric(labels, good) - challenge_metric(labels, bad))
+    assert 0 < low < difference < high
+    assert paired_difference(rewards_of(labels, good), rewards_of(labels, good)) == (0, 0, 0)
+
+
+def test_calibration_error_is_nought_for_what_is_right_on_average() -> None:
+    random = np.random.default_rng(0)
+    scores = random.random((20_000, 24))
+    labels = random.random(scores.shape) < scores
+    assert calibration_error(labels, scores) < 0.02
+    assert calibration_error(labels, np.zeros_like(scores)) == pytest.approx(labels.mean(), abs=1e-9)
+
+
+def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
+    program = [sys.executable, "-m"]
+    made = [*program, "leadwise.simulate", str(tmp_path / "data"), "--recordings", "96", "--seed", "3"]
+    subprocess.run(made, cwd=ROOT, check=True, capture_output=True)
+    names = sorted(path.stem for path in (tmp_path / "data").glob("*.hea"))
+    with (tmp_path / "index.csv").open("w", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(["record", "fold", "patient", "device"])
+        rows.writerows([name, i % 8 + 1, i, ("CS-12", "AT-6")[i % 2]] for i, name in enumerate(names))
+    study = [*program, "benchmarks.study"]
+    given = [
+        str(tmp_path / "results"),
+        str(tmp_path / "data"),
+        str(tmp_path / "index.csv"),
+        "--recipes",
+        "quick",
+        "--epochs",
+        "1",
+    ]
+    for _ in range(2):  # the second time there is nothing left to do
+        result = subprocess.run([*study, "train", *given], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert "epoch" not in result.stdout
+    shown = subprocess.run([*study, "table", given[0]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert shown.splitlines()[-1].startswith("quick | home | 2020 | 12 | ")
