@@ -24,7 +24,7 @@ from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
 from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
-from leadwise.ensemble import Model, ModelError, fold_file, read_facts, save_facts, save_network
+from leadwise.ensemble import Model, ModelError, fold_file, read_facts, save_facts, save_network, tidy
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, remove_half_written
 from leadwise.metric import challenge_metric
@@ -54,6 +54,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
     remove_half_written(model, checkpoint)
+    tidy(model)
     if is_finished(model, run) and not options.fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)  # there is one where the last run was killed at its very end
         log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
@@ -73,7 +74,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
                 path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
                 result = train_fold(dataset, validation, recipe, processor, path, seed, fold, plan)
                 if result is not None:  # else the time is over, and the plan has no further folds
-                    folds.append(finish_fold(model, fold, result, dataset, validation, recipe))
+                    folds.append(finish_fold(model, fold, result, dataset, validation, recipe, options.half))
                 stopped = result.unfinished if result else ""
                 facts = training_facts(dataset, processor, folds, plan, stopped)
                 save_facts(model, recipe, prior_answer(dataset), folds, facts)
@@ -117,7 +118,13 @@ def end_unfinished(model: Path, folds: int) -> None:
 
 
 def finish_fold(
-    model: Path, fold: int, result: FoldResult, dataset: Dataset, validation: NDArray[np.bool_], recipe: Recipe
+    model: Path,
+    fold: int,
+    result: FoldResult,
+    dataset: Dataset,
+    validation: NDArray[np.bool_],
+    recipe: Recipe,
+    half: bool,
 ) -> dict[str, Any]:
     """Writes the fold's network and finds its way to labels on the validation part; returns what model.json says of
     the fold. The thresholds are searched whatever the recipe decides by: their scores are the published ones' kin."""
@@ -129,7 +136,7 @@ def finish_fold(
     )  # fmt: skip
     facts: dict[str, Any] = {
         "file": fold_file(fold),
-        "sha256": save_network(model, fold, result.state),
+        "sha256": save_network(model, fold, result.state, half),
         "thresholds": search.thresholds.tolist(),
         "common_threshold": search.common,
         "validation_recordings": len(labels),

@@ -94,6 +94,8 @@ def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rul
         thresholds = np.array([fold["thresholds"] for fold in folds], np.float64)
         if thresholds.shape != (len(folds), len(CODES)):
             raise ValueError(f"{len(CODES)} thresholds a fold are needed, not {thresholds.shape}")
+        if not np.isfinite(thresholds).all():
+            raise ValueError("a threshold is no number")
         return VoteRule(thresholds)
     calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
     if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
@@ -101,4 +103,6 @@ def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rul
     learned = np.array([fold["learned"] for fold in folds], np.float64)
     if learned.shape != (len(folds), len(CODES)):
         raise ValueError(f"{len(CODES)} class frequencies a fold are needed, not {learned.shape}")
+    if not ((learned >= 0) & (learned <= 1)).all():
+        raise ValueError("a class frequency is not in [0, 1]")
     return RewardRule(calibrations, learned.mean(0), recipe.general)

@@ -6,11 +6,15 @@ fp32 states of the networks and nothing else. Nothing in a model folder is ever 
 
 from __future__ import annotations
 
+import copy
+import dataclasses
+import hashlib
 import json
+import stat
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -22,10 +26,11 @@ from torch import Tensor
 from leadwise.classes import CODES
 from leadwise.decision import Answer, Rule, make_rule
 from leadwise.devices import CPU, Processor
-from leadwise.files import sha256, whole_file, write_json
+from leadwise.files import flush_folder, sha256, whole_file, write_json
 from leadwise.inference import StackedNetworks
 from leadwise.network import SEResNet
-from leadwise.recipes import Recipe, recipe_from_dict
+from leadwise.progress import log
+from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe, recipe_from_dict
 from leadwise.signals import window_starts
 
 FORMAT = "leadwise model"
@@ -33,9 +38,30 @@ VERSION = 1
 BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
 PLAIN = 64  # windows that go through a plain network at once
 
+# What a model folder may say: far more than any model has, and little enough for any machine.
+MOST = 1 << 17  # a number of a recipe: windows of eight minutes at 257 Hz
+MOST_BYTES = 1 << 32  # of a network
+MOST_JSON = 1 << 26  # bytes of model.json
+
 
 class ModelError(Exception):
     """This folder is no model; says which file is wrong and why."""
+
+
+@dataclass(eq=False)
+class Spare:
+    """The networks of a model on a GPU once more, on the CPU: a GPU that fails takes its copy with it."""
+
+    networks: tuple[SEResNet, ...]
+    model: Model | None = None  # that goes on, once the GPU has failed
+
+    def take_over(self, failed: Model, error: RuntimeError) -> Model:
+        """The model to go on with; says so, once."""
+        if self.model is None:
+            log.warning("the GPU failed: %s; the CPU goes on", (str(error).splitlines() or [type(error).__name__])[0])
+            stacked = _stack(self.networks, failed.recipe) if StackedNetworks.can(failed.recipe.network) else None
+            self.model = replace(failed, networks=self.networks, processor=CPU, stacked=stacked, spare=None)
+        return self.model
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,18 +76,32 @@ class Model:
     facts: dict[str, Any]  # model.json
 
     stacked: StackedNetworks | None = None  # the networks as one, where that is faster
+    spare: Spare | None = None  # for a model on a GPU
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
         """Thresholds (networks, 24); NaN where the rule has none."""
         return self.rule.thresholds
 
-    @torch.inference_mode()
     def probabilities(
         self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         """Probabilities (networks, recordings, 24) of prepared signals, (12, samples) each, and demographics
-        (recordings, 5): the mean over the test windows of each recording."""
+        (recordings, 5): the mean over the test windows of each recording. From the CPU where the GPU has failed, or
+        fails now: then the same recordings are computed again."""
+        if self.spare is None or self.spare.model is None:
+            try:
+                return self._probabilities(signals, demographics)
+            except RuntimeError as error:  # what PyTorch raises when a GPU is lost, or its memory is full
+                if self.spare is None:
+                    raise
+                return self.spare.take_over(self, error).probabilities(signals, demographics)
+        return self.spare.model.probabilities(signals, demographics)
+
+    @torch.inference_mode()
+    def _probabilities(
+        self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
+    ) -> NDArray[np.float64]:
         owners, starts, lengths = self._windows(signals)
         people = torch.from_numpy(demographics)[owners]
         totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
@@ -111,18 +151,33 @@ def fold_file(fold: int | str) -> str:
     return f"fold{fold}.safetensors"
 
 
-def save_network(folder: Path, fold: int, state: dict[str, Tensor]) -> str:
-    """Writes one network's state; returns the file's SHA-256."""
-    path = folder / fold_file(fold)
+def save_network(folder: Path, fold: int, state: dict[str, Tensor], half: bool = False) -> str:
+    """Writes one network's state, under a name that no model.json uses until `save_facts` describes it; returns the
+    file's SHA-256.
+
+    With `half`, weights of convolutions and linear layers are stored in half precision (fp16); norms and their
+    statistics, which may be large and are few, stay in fp32. Loading makes fp32 of all.
+    """
+    path = _arriving(folder / fold_file(fold))
+    stored = {name: value.half() if half and value.dim() > 1 else value for name, value in state.items()}
     with whole_file(path) as handle:
-        handle.write(save({name: value.contiguous() for name, value in state.items()}))
+        handle.write(save({name: value.contiguous() for name, value in stored.items()}))
     return sha256(path)
+
+
+def _arriving(path: Path) -> Path:
+    """The name of new weights until model.json describes them.
+
+    Two files cannot be renamed at once: what a run that is killed between them leaves is either the former model with
+    new weights beside it, or the new model.json, whose weights are found by their checksum under this name.
+    """
+    return path.with_name(f"{path.name}.new")
 
 
 def save_facts(
     folder: Path, recipe: Recipe, prior: Answer, folds: Sequence[dict[str, Any]], training: dict[str, Any]
 ) -> None:
-    """Writes model.json, then removes networks of an earlier model that it does not name.
+    """Writes model.json, gives the networks that it describes their names and removes those of an earlier model.
 
     Each of `folds` has at least `file`, `sha256` and what the recipe's rule asks for, see `decision.make_rule`.
     """
@@ -135,19 +190,41 @@ def save_facts(
         "folds": list(folds),
         "training": training,
     }
-    write_json(folder / "model.json", facts)
+    try:
+        write_json(folder / "model.json", facts)
+    finally:
+        tidy(folder)
     for path in set(folder.glob(fold_file("*"))) - {folder / fold["file"] for fold in folds}:
         path.unlink()
+
+
+def tidy(folder: Path) -> None:
+    """Gives new weights that model.json describes their name, and removes others: what `save_facts` does at its end,
+    and the next run where that one was killed before."""
+    arrived = list(folder.glob(_arriving(Path(fold_file("*"))).name))
+    if not arrived:
+        return
+    try:
+        described = {fold["file"]: fold["sha256"] for fold in read_facts(folder)["folds"]}
+    except (ModelError, KeyError, TypeError):
+        described = {}
+    for path in arrived:
+        name = path.with_suffix("")
+        if described.get(name.name) == sha256(path):
+            path.replace(name)
+        else:
+            path.unlink()
+    flush_folder(folder)
 
 
 def read_facts(folder: str | Path) -> dict[str, Any]:
     """model.json of a model folder. Raises ModelError where it is missing, damaged or of another format or version."""
     path = Path(folder) / "model.json"
     try:
-        facts = json.loads(path.read_text(encoding="utf-8"))
+        facts = json.loads(_read(path, MOST_JSON).decode())
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ModelError(f"{path}: not JSON") from None
     if not isinstance(facts, dict) or facts.get("format") != FORMAT:
         raise ModelError(f"{path}: not a description of a Leadwise model")
@@ -155,6 +232,9 @@ def read_facts(folder: str | Path) -> dict[str, Any]:
         raise ModelError(f"{path}: format version {facts.get('version')}, this program reads version {VERSION}")
     if facts.get("classes") != list(CODES):
         raise ModelError(f"{path}: its classes are not the Challenge's 24, in their order")
+    for name, kind in (("recipe", dict), ("prior", dict), ("folds", list), ("training", dict)):
+        if not isinstance(facts.get(name), kind):
+            raise ModelError(f"{path}: KeyError '{name}'")
     return facts
 
 
@@ -165,16 +245,65 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     path = folder / "model.json"
     try:
         recipe = recipe_from_dict(facts["recipe"])
+        check_numbers(recipe)
         rule = make_rule(recipe.decision, facts["folds"])
         prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
-        files = [(fold["file"], fold["sha256"]) for fold in facts["folds"]]
-    except (KeyError, TypeError, ValueError) as error:
+        files = [(str(fold["file"]), str(fold["sha256"])) for fold in facts["folds"]]
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
-    if prior.scores.shape != (1, len(CODES)):
-        raise ModelError(f"{path}: needs {len(CODES)} prior scores")
-    networks = tuple(_load_network(folder, name, checksum, recipe).to(processor.device) for name, checksum in files)
+    if prior.scores.shape != (1, len(CODES)) or prior.labels.shape != (1, len(CODES)):
+        raise ModelError(f"{path}: needs {len(CODES)} prior scores and labels")
+    if not ((prior.scores >= 0) & (prior.scores <= 1)).all():
+        raise ModelError(f"{path}: a prior score is not in [0, 1]")
+    networks = tuple(_load_network(folder, name, checksum, recipe) for name, checksum in files)
+    if processor.device.type != "cpu":
+        there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
+        return Model(recipe, there, rule, prior, processor, facts, spare=Spare(networks))
     stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
     return Model(recipe, networks, rule, prior, processor, facts, stacked)
+
+
+def check_numbers(recipe: Recipe) -> None:
+    """Raises ValueError where a part of a recipe has a value of another type than usual, or one that no recording fits:
+    a file decides neither how much memory is taken nor what runs."""
+    for part in (recipe.signal, recipe.network):
+        for field in (field for field in dataclasses.fields(part) if field.name != "band"):
+            value, default = getattr(part, field.name), cast(Any, field.default)
+            if isinstance(value, tuple) != isinstance(default, tuple) or value == ():
+                raise ValueError(f"{field.name} {value!r}")
+            each = [(item, default[0]) for item in value] if isinstance(value, tuple) else [(value, default)]
+            for item, usual in each:
+                if type(item) is not type(usual) and not (type(item) is int and type(usual) is float):
+                    raise ValueError(f"{field.name} {item!r}")
+                if isinstance(item, (int, float)) and not 0 <= item <= MOST:
+                    raise ValueError(f"{field.name} {item!r} is not within 0 to {MOST}")
+    signal, network, usual = recipe.signal, recipe.network, NetworkRecipe()
+    if not signal.overlap < signal.window or signal.sampling_frequency == 0:
+        raise ValueError(f"window {signal.window}, overlap {signal.overlap}, at {signal.sampling_frequency} Hz")
+    check_band(signal)
+    numbers = usual.demographics + (signal.scale != "none")
+    if (network.leads, network.demographics, network.classes) != (usual.leads, numbers, usual.classes):
+        raise ValueError(f"not {usual.leads} leads, {numbers} numbers beside the signal, {usual.classes} classes")
+    if (
+        not 0 < network.reduction <= min(network.block_channels)
+        or not network.kernel % 2 == network.stem_kernel % 2 == 1
+    ):
+        raise ValueError(f"kernels {network.stem_kernel} and {network.kernel}, reduction {network.reduction}")
+
+
+def check_band(signal: SignalRecipe) -> None:
+    """Raises ValueError where a recipe's band is none, or its words are unknown."""
+    words = {"unit": ("counts", "mV"), "resampling": ("linear", "polyphase"), "scale": ("none", "rms")}
+    for name, known in words.items():
+        if getattr(signal, name) not in known:
+            raise ValueError(f"{name} {getattr(signal, name)!r} is none of {', '.join(known)}")
+    if signal.band is None:
+        return
+    if not all(type(edge) in (int, float) for edge in signal.band) or len(signal.band) != 2:
+        raise ValueError(f"band {signal.band!r}")
+    low, high = signal.band
+    if not 0 < low < high < signal.sampling_frequency / 2:
+        raise ValueError(f"band {low} to {high} Hz at {signal.sampling_frequency} Hz")
 
 
 def _stack(networks: Sequence[SEResNet], recipe: Recipe) -> StackedNetworks:
@@ -188,16 +317,46 @@ def _stack(networks: Sequence[SEResNet], recipe: Recipe) -> StackedNetworks:
 
 def _load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SEResNet:
     path = folder / name
-    if Path(name).name != name:
+    if Path(name).name != name or "\0" in name:
         raise ModelError(f"{folder / 'model.json'}: {name!r} is not a file name in the folder")
     try:
-        content = path.read_bytes()
-        if sha256(path) != checksum:
-            raise ModelError(f"{path}: damaged, its checksum is not the one in model.json")
-        network = SEResNet(recipe.network)
-        network.load_state_dict(load(content))
+        return _network(load(_weights(path, checksum)), recipe.network)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
-    except (SafetensorError, RuntimeError) as error:
+    except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{path}: {error}") from None
+
+
+def _network(state: dict[str, Tensor], recipe: NetworkRecipe) -> SEResNet:
+    """The network of a recipe with the weights of a file, whose bytes are the only measure of what is allocated."""
+    if len(recipe.block_channels) > len(state):
+        raise ValueError(f"{len(recipe.block_channels)} blocks, {len(state)} tensors")
+    with torch.device("meta"):  # takes no memory
+        network = SEResNet(recipe)
+    wanted = network.state_dict()
+    for name, value in state.items():
+        if name in wanted and (value.shape, value.dtype) != (wanted[name].shape, wanted[name].dtype):
+            found, usual = ((tuple(tensor.shape), tensor.dtype) for tensor in (value, wanted[name]))
+            raise ValueError(f"size mismatch for {name}: {found} in the file, {usual} by model.json")
+    network.load_state_dict(state, assign=True)  # raises RuntimeError where names are missing or unknown
     return network.eval()
+
+
+def _weights(path: Path, checksum: str) -> bytes:
+    """The bytes of the weights that model.json describes. Raises OSError, or ModelError where they are not those."""
+    for each in (_arriving(path), path):
+        if each == path or each.exists():
+            content = _read(each, MOST_BYTES)
+            if hashlib.sha256(content).hexdigest() == checksum:
+                return content
+    raise ModelError(f"{path}: damaged, its checksum is not the one in model.json")
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """A regular file's bytes: of a pipe or a device there would be no end. Raises OSError, ModelError."""
+    status = path.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise ModelError(f"{path}: is no regular file")
+    if status.st_size > limit:
+        raise ModelError(f"{path}: has {status.st_size} bytes; at most {limit} are read")
+    return path.read_bytes()

@@ -14,6 +14,7 @@ import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 
+from leadwise import ensemble
 from leadwise.classes import CODES
 from leadwise.decision import Answer
 from leadwise.devices import CPU, Processor
@@ -123,6 +124,38 @@ def test_the_folder_holds_plain_fp32_states_and_readable_facts(folder: Path) -> 
     facts = json.loads((folder / "model.json").read_text())
     assert facts["classes"] == list(CODES)
     assert facts["recipe"] == json.loads(json.dumps(TINY.as_dict()))
+
+
+def test_weights_and_description_of_a_new_model_are_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each of the steps the folder is the former model or the new one, and ends without leftovers."""
+    other = replace(PRIOR, labels=~PRIOR.labels)
+    folder = tmp_path / "model"
+    write_model(folder)
+    state = {name: value + 1 for name, value in load_file(folder / "fold0.safetensors").items()}
+    former = load_model(folder)
+    checksum = save_network(folder, 0, state)
+    unchanged = load_model(folder)
+    assert unchanged.facts == former.facts and same_weights(unchanged, former.networks[0].state_dict())
+    description = [{"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}]
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(ensemble, "tidy", stop)
+        save_facts(folder, TINY, other, description, {})
+    assert same_weights(load_model(folder), state)
+    ensemble.tidy(folder)
+    assert same_weights(load_model(folder), state)
+    assert not list(folder.glob("*.new"))
+    save_network(folder, 1, state)  # not described by anything: nobody will need it
+    ensemble.tidy(folder)
+    assert not list(folder.glob("*.new"))
+
+
+def stop(folder: Path) -> None:
+    raise KeyboardInterrupt
+
+
+def same_weights(model: Model, state: dict[str, torch.Tensor]) -> bool:
+    found = model.networks[0].state_dict()
+    return all(torch.equal(found[name], value) for name, value in state.items())
 
 
 def test_a_moved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:

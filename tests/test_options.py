@@ -94,7 +94,7 @@ def test_positional_arguments_may_be_many_or_missing() -> None:
         (["data", "model", "--epochs"], {}, "--epochs"),
         (["data", "model", "--folds", "1"], {}, "--folds: '1' is not a whole number of at least 2"),
         (["data", "model", "--work", ""], {}, "--work: '' is not the name of a folder"),
-        (["data", "model", "--recipe", "papers"], {}, "--recipe: 'papers' is not one of paper, quick"),
+        (["data", "model", "--recipe", "papers"], {}, "--recipe: 'papers' is not one of paper, robust, quick"),
         (["data"], {}, "MODEL"),
         (["data", "model", "more"], {}, "more"),
         (["data", "model"], {"LEADWISE_EPOCH": "3"}, "LEADWISE_EPOCH: no such variable; did you mean LEADWISE_EPOCHS?"),

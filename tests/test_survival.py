@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import errno
 import itertools
-import json
 import logging
 import os
 import random
@@ -471,6 +471,7 @@ def command(
         folders = argparse.Namespace(data=str(tmp_path / "data"), model=str(model))
         options = TrainingOptions(recipe="tiny", jobs=1, threads=1)
         monkeypatch.setattr(train_model, "parse", lambda *arguments: (folders, options))
+        monkeypatch.setattr(logging, "raiseExceptions", False)  # the log's handler may have an earlier test's stream
         capsys.readouterr()
         assert train_model.main() == 1
         error = capsys.readouterr().err
@@ -539,7 +540,7 @@ def test_each_file_operation_may_fail_once(
         RECIPES, "tiny", dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, epochs=2))
     )
     expected = tiny_runs(tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "former")
+    tiny_runs(tmp_path / "former", seed=5)  # other weights: they must not be taken for the new ones
     failed, refused = 0, 0
 
     def fail() -> None:
@@ -549,7 +550,6 @@ def test_each_file_operation_may_fail_once(
 
     for number in itertools.count(1):
         model = shutil.copytree(tmp_path / "former", tmp_path / f"model{number}")
-        write_json_as_older(model)
         before = failed
         with monkeypatch.context() as patch:
             counter = itertools.count(1)
@@ -568,11 +568,41 @@ def test_each_file_operation_may_fail_once(
     assert failed > 30 and refused > failed / 2
 
 
-def write_json_as_older(model: Path) -> None:
-    """Makes the finished model one of other recordings, so that it is trained anew."""
-    facts = json.loads((model / "model.json").read_text())
-    facts["training"]["data"] = "other"
-    (model / "model.json").write_text(json.dumps(facts))
+@pytest.mark.parametrize("former", [False, True])
+def test_a_kill_between_the_weights_and_their_description_leaves_a_model(
+    tiny_runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool
+) -> None:
+    """At each renaming and removal in the model folder itself, as a kill or a power cut would stop there."""
+    expected, model = tiny_runs(tmp_path / "whole"), tmp_path / "model"
+    stopped = 0
+    for number in itertools.count(1):
+        shutil.rmtree(model, ignore_errors=True)
+        if former:
+            tiny_runs(model, seed=5)
+        with monkeypatch.context() as patch, contextlib.suppress(KeyboardInterrupt):
+            counter = itertools.count(1)
+            for name in ("replace", "unlink"):
+                patch.setattr(os, name, dead_after(number, counter, getattr(os, name), model))
+            tiny_runs(model)
+            break
+        stopped += 1
+        described = (model / "model.json").exists()
+        assert described or not former
+        if described:
+            assert load_model(model).networks
+        assert tiny_runs(model) == expected
+    assert stopped == (7 if former else 6)  # of two folds weights, model.json, weights; a former network is removed
+
+
+def dead_after(number: int, counter: Iterator[int], function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
+    """The function; from its call number `number` about a file in the folder itself on, the process does nothing."""
+
+    def wrapped(path: Any, *arguments: Any, **named: Any) -> Any:
+        if Path(path).parent == folder and next(counter) >= number:
+            raise KeyboardInterrupt
+        return function(path, *arguments, **named)
+
+    return wrapped
 
 
 def at_call(

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
-FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*")  # half-written ones: a third of the kills
+# half-written ones, and a network that model.json does not describe yet: a third of the kills
+FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
 TIMES = ("seconds", "recordings_per_second")
 OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu")
 
@@ -81,6 +82,8 @@ def moment(model: Path) -> str:
         return "preparing"
     if half:
         return "saving a network or checkpoint" if half[0].startswith(".fold") else "saving model.json or run.json"
+    if any(name.endswith(".new") for name in names):
+        return "between a network and model.json"
     if "checkpoint" not in names:
         return "finished" if "model.json" in names else "starting"
     epochs = "an epoch is finished" if any(name.startswith("fold") for name in names) else "no epoch is finished"
