@@ -11,17 +11,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from leadwise.recipes import SignalRecipe
+from leadwise.recipes import ROBUST, SignalRecipe
 from leadwise.recording import Header, Recording, RecordingError, parse_header, read_recording, recording_from_arrays
 from leadwise.signals import (
     SIGNAL_REPAIRS,
     STANDARD_LEADS,
     Signal,
+    band_pass,
     demographics,
     prepare,
     resample_linear,
     resample_polyphase,
     resampled_length,
+    scaled,
+    side_numbers,
     standard_leads,
     window_starts,
 )
@@ -580,3 +583,51 @@ def test_numbers_that_no_converter_gives_are_interpolated() -> None:
     signal = standard_leads(make_recording(data), "counts")
     assert [repair.detail for repair in signal.repairs] == ["1 of 'aVL'"]
     assert signal.values[4, 7] == 7 and signal.values[5, 8] == 1 << 31
+
+
+@pytest.mark.parametrize("hertz", [0.1, 5.0, 20.0, 60.0])
+def test_a_band_keeps_what_lies_inside_and_its_place_in_time(hertz: float) -> None:
+    frequency = 128.0
+    tone = np.sin(2 * np.pi * hertz * np.arange(1280) / frequency)[None].astype(np.float32)
+    inside = band_pass(tone, frequency, (0.5, 40.0))[:, 256:-256]
+    strength = float(np.std(inside) / np.std(tone[:, 256:-256]))
+    if 1 < hertz < 30:
+        np.testing.assert_allclose(inside, tone[:, 256:-256], atol=0.05)
+    else:
+        assert strength < 0.05
+
+
+def test_a_band_does_not_ring_at_the_ends_of_an_offset() -> None:
+    assert np.abs(band_pass(np.full((2, 600), 3.0, np.float32), 128.0, (0.5, 40.0))).max() < 1e-3
+
+
+@pytest.mark.parametrize("samples", [1, 2, 5, 20])
+def test_a_band_of_the_shortest_signals(samples: int) -> None:
+    assert band_pass(np.ones((12, samples), np.float32), 128.0, (0.5, 40.0)).shape == (12, samples)
+
+
+@given(gain=st.floats(0.05, 50), seed=st.integers(0, 99))
+def test_scaled_signals_know_no_gain_but_their_scale_does(gain: float, seed: int) -> None:
+    values = (0.2 * np.random.default_rng(seed).normal(size=(12, 300))).astype(np.float32)
+    values[4] = 0  # a missing lead weighs nothing
+    (one, scale), (other, larger) = scaled(values), scaled((gain * values).astype(np.float32))
+    np.testing.assert_allclose(one, other, rtol=1e-3, atol=1e-4)
+    assert larger / scale == pytest.approx(gain, rel=1e-3)
+    assert np.sqrt(np.mean(one[one.any(1)] ** 2)) == pytest.approx(1, rel=1e-3)
+
+
+def test_what_is_no_ecg_stays_finite() -> None:
+    values = np.zeros((12, 100), np.float32)
+    assert not scaled(values)[0].any()
+    values[0, 5] = 3e38
+    assert np.isfinite(scaled(values)[0]).all()
+
+
+def test_recipe_robust_tells_the_scale_beside_age_and_sex() -> None:
+    recording = make_recording(random_counts(12, 5000))
+    signal = prepare(recording, ROBUST.signal)
+    numbers = side_numbers(recording.header, signal)
+    assert signal.values.shape == (12, 1280) and numbers.shape == (6,)
+    np.testing.assert_array_equal(numbers[:5], demographics(recording.header))
+    assert numbers[5] == pytest.approx(math.log(signal.scale / 0.2))
+    assert side_numbers(recording.header, prepare(recording, SignalRecipe())).shape == (5,)

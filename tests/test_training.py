@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from leadwise import training
 from leadwise.dataset import Dataset
 from leadwise.devices import CPU
-from leadwise.recipes import PAPER, NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe
+from leadwise.recipes import PAPER, ROBUST, NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe
 from leadwise.signals import window_starts
 from leadwise.training import Examples, FoldRun, learning_rate, random_offsets, train_fold, validation_windows
 
@@ -24,6 +24,14 @@ TINY = Recipe(
     signal=SignalRecipe(window=256, overlap=32),
     network=NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2),
     training=TrainingRecipe(folds=2, epochs=3, batch_size=4),
+)
+
+
+AVERAGED = dataclasses.replace(  # everything that recipe `robust` adds, in small
+    ROBUST,
+    signal=dataclasses.replace(TINY.signal, sampling_frequency=128),
+    network=TINY.network,
+    training=dataclasses.replace(ROBUST.training, folds=2, epochs=3, batch_size=4),
 )
 
 
@@ -89,6 +97,33 @@ def test_published_schedule() -> None:
     assert [learning_rate(epoch, 1, PAPER.training) for epoch in range(1)] == [0.003]
 
 
+def test_cosine_schedule_rises_from_nought_and_falls_to_it() -> None:
+    training_recipe = ROBUST.training
+    rates = [learning_rate(step / 10, 20, training_recipe) for step in range(201)]
+    top = int(np.argmax(rates))
+    assert rates[0] == 0 and rates[-1] == pytest.approx(0, abs=1e-12) and max(rates) == training_recipe.learning_rate
+    assert top == pytest.approx(training_recipe.warm_up * 200)
+    assert (np.diff(rates[: top + 1]) > 0).all() and (np.diff(rates[top:]) < 0).all()
+
+
+def test_the_average_of_weights_against_a_plain_loop() -> None:
+    torch.manual_seed(0)
+    run = FoldRun.begin(AVERAGED, 3, CPU)
+    expected = {name: value.double().clone() for name, value in run.judged.state_dict().items()}
+    for step in range(1, 6):
+        run.network.stem[1].num_batches_tracked.fill_(step)
+        with torch.no_grad():
+            for parameter in run.network.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        training.average_weights(run.judged, run.network, 0.3)
+        stays = min(0.3, (1 + step) / (10 + step))
+        for name, value in run.network.state_dict().items():
+            expected[name] = stays * expected[name] + (1 - stays) * value.double()
+    for name, parameter in run.judged.named_parameters():
+        torch.testing.assert_close(parameter.double(), expected[name], rtol=1e-4, atol=1e-5)
+    assert int(run.judged.stem[1].num_batches_tracked) == 5
+
+
 @pytest.fixture(scope="module")
 def uninterrupted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Dataset, NDArray[np.bool_], training.FoldResult]:
     dataset = make_dataset([300, 200, 256, 600] * 5)
@@ -126,13 +161,18 @@ def test_probabilities_are_the_saved_network_s_over_all_windows(
 
 
 @pytest.mark.parametrize("epochs_before", [1, 2, 3])
+@pytest.mark.parametrize("recipe", [TINY, AVERAGED], ids=["tiny", "averaged"])
 def test_a_run_that_was_cut_off_ends_as_the_uninterrupted_one(
     uninterrupted: tuple[Dataset, NDArray[np.bool_], training.FoldResult],
+    recipe: Recipe,
     epochs_before: int,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     dataset, validation, whole = uninterrupted
+    if recipe is AVERAGED:
+        whole = train_fold(dataset, validation, recipe, CPU, tmp_path / "whole.safetensors", seed=7)
+        assert whole.best_epoch == 2  # the last one is kept
     path = tmp_path / "fold0.safetensors"
     saves = []
 
@@ -145,10 +185,10 @@ def test_a_run_that_was_cut_off_ends_as_the_uninterrupted_one(
     original = FoldRun.save
     monkeypatch.setattr(FoldRun, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train_fold(dataset, validation, TINY, CPU, path, seed=7)
+        train_fold(dataset, validation, recipe, CPU, path, seed=7)
     monkeypatch.setattr(FoldRun, "save", original)
     torch.rand(3)  # another process would have other random states
-    resumed = train_fold(dataset, validation, TINY, CPU, path, seed=7)
+    resumed = train_fold(dataset, validation, recipe, CPU, path, seed=7)
     assert resumed.best_epoch == whole.best_epoch
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
     for name, value in whole.state.items():
