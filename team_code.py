@@ -24,7 +24,17 @@ from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
 from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
-from leadwise.ensemble import Model, ModelError, fold_file, read_facts, save_facts, save_network, tidy
+from leadwise.ensemble import (
+    Model,
+    ModelError,
+    fold_file,
+    read_beginning,
+    read_facts,
+    save_facts,
+    save_network,
+    save_seen,
+    tidy,
+)
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.files import as_json, remove_half_written
 from leadwise.metric import challenge_metric
@@ -52,7 +62,9 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     keep_freed_memory()
     recipe, processor = chosen_recipe(options), choose_processor(options)
     model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
+    beginning = read_beginning(options.init, recipe) if options.init else None
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
+    run["init"] = beginning.checksum if beginning else ""
     remove_half_written(model, checkpoint)
     tidy(model)
     if is_finished(model, run) and not options.fresh:
@@ -69,14 +81,18 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
             with stoppable():
                 dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
                 validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
+                unseen = ~np.isin(dataset.names, list(beginning.seen if beginning else ()))
             while (fold := len(folds)) < plan.folds:
-                validation = validation_fold == fold
+                validation = validation_of(fold, validation_fold, unseen)
                 path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
-                result = train_fold(dataset, validation, recipe, processor, path, seed, fold, plan)
+                result = train_fold(
+                    dataset, validation, recipe, processor, path, seed, fold, plan, beginning and beginning.state(fold)
+                )
                 if result is not None:  # else the time is over, and the plan has no further folds
                     folds.append(finish_fold(model, fold, result, dataset, validation, recipe, options.half))
                 stopped = result.unfinished if result else ""
-                facts = training_facts(dataset, processor, folds, plan, stopped)
+                facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
+                save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
                 save_facts(model, recipe, prior_answer(dataset), folds, facts)
                 if stopped:
                     raise Stopped
@@ -84,6 +100,15 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
             return end_unfinished(model, len(folds))
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks", model, len(folds))
+
+
+def validation_of(fold: int, validation_fold: NDArray[np.int64], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """What validates a fold, (n,): its part of the recordings without those that the networks which it begins with
+    have seen, so that no score is flattered. Raises ValueError where that leaves none."""
+    validation = (validation_fold == fold) & unseen
+    if not validation.any():
+        raise ValueError(f"fold {fold}: the networks given by --init have seen every recording that would validate it")
+    return validation
 
 
 def chosen_recipe(options: TrainingOptions) -> Recipe:
@@ -105,6 +130,7 @@ def is_finished(model: Path, run: dict[str, Any]) -> bool:
         return False
     training = facts["training"]
     same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
+    same = same and training.get("init", "") == run["init"]
     return same and not training.get("unfinished") and all((model / fold["file"]).exists() for fold in facts["folds"])
 
 

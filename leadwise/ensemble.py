@@ -11,7 +11,7 @@ import dataclasses
 import hashlib
 import json
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -26,7 +26,7 @@ from torch import Tensor
 from leadwise.classes import CODES
 from leadwise.decision import Answer, Rule, make_rule
 from leadwise.devices import CPU, Processor
-from leadwise.files import flush_folder, sha256, whole_file, write_json
+from leadwise.files import flush_folder, sha256, whole_file, write_json, write_text
 from leadwise.inference import StackedNetworks
 from leadwise.network import SEResNet
 from leadwise.progress import log
@@ -35,6 +35,7 @@ from leadwise.signals import window_starts
 
 FORMAT = "leadwise model"
 VERSION = 1
+SEEN = "seen.txt"  # names of the recordings that the networks have seen, in training or validation
 BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
 PLAIN = 64  # windows that go through a plain network at once
 
@@ -261,6 +262,40 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         return Model(recipe, there, rule, prior, processor, facts, spare=Spare(networks))
     stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
     return Model(recipe, networks, rule, prior, processor, facts, stacked)
+
+
+@dataclass(frozen=True, eq=False)
+class Beginning:
+    """What a training may begin with: the networks of a finished model, and the recordings that they have seen."""
+
+    states: tuple[dict[str, Tensor], ...]
+    seen: frozenset[str]  # names
+    checksum: str  # of the networks, so that a run that is carried on has begun with the same
+
+    def state(self, fold: int) -> dict[str, Tensor]:
+        """The network that fold number `fold` begins with; they take turns."""
+        return self.states[fold % len(self.states)]
+
+
+def save_seen(folder: Path, names: Iterable[str]) -> None:
+    """Writes which recordings the networks of a model have seen, a line each, in order."""
+    write_text(folder / SEEN, "".join(f"{name}\n" for name in sorted(set(names))))
+
+
+def read_beginning(folder: str | Path, recipe: Recipe) -> Beginning:
+    """The networks of a model folder, to begin another training with. Raises ModelError as `load_model` does, and where
+    they are of another shape than the recipe's, or the folder does not say what they have seen."""
+    folder = Path(folder)
+    model = load_model(folder)
+    if model.recipe.network != recipe.network or model.recipe.signal != recipe.signal:
+        raise ModelError(f"{folder}: recipe {model.recipe.name} has other signals or networks than {recipe.name}")
+    try:
+        names = (folder / SEEN).read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{folder / SEEN}: {getattr(error, 'strerror', None) or error}") from None
+    states = tuple(network.state_dict() for network in model.networks)
+    checksum = " ".join(fold["sha256"] for fold in model.facts["folds"])
+    return Beginning(states, frozenset(filter(None, names)), checksum)
 
 
 def check_numbers(recipe: Recipe) -> None:

@@ -254,6 +254,7 @@ class TrainingOptions(FolderOptions):
     max_hours: float = option(
         hours(), "the model is complete so long after the start, with fewer epochs if need be", 68.0
     )
+    init: Path | None = option(folder(), "begin with the networks of this model folder", None, "new networks")  # noqa: RUF009
     half: bool = option(switch(), "store the networks' weights in half precision", False)
     fresh: bool = option(switch(), "start anew whatever MODEL holds already", False)
 

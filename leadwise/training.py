@@ -133,10 +133,12 @@ class FoldRun:
     keep: str = "best"  # TrainingRecipe.keep
 
     @classmethod
-    def begin(cls, recipe: Recipe, seed: int, processor: Processor) -> FoldRun:
-        """A network with fresh weights; the same seed gives the same ones."""
+    def begin(cls, recipe: Recipe, seed: int, processor: Processor, start: State | None = None) -> FoldRun:
+        """A network with fresh weights, the same seed gives the same ones; or with those of `start`."""
         torch.manual_seed(seed)
         network = SEResNet(recipe.network).to(processor.device)
+        if start is not None:
+            network.load_state_dict(start)
         training = recipe.training
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimiser]
         optimiser = kind(
@@ -252,8 +254,11 @@ def train_fold(
     seed: int,
     fold: int = 0,
     plan: TimePlan | None = None,
+    start: State | None = None,
 ) -> FoldResult | None:
-    """Trains one network on the recordings that are not in `validation` (n,), keeping the best epoch's weights.
+    """Trains one network on the recordings that are not in `validation` (n,), keeping the weights that the recipe says.
+
+    It begins with the weights `start`, where they are given.
 
     The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it. Where
     SIGTERM comes, the result is that of the epochs so far and says so. None where the plan's time ends before the first
@@ -262,7 +267,7 @@ def train_fold(
     """
     plan = plan or TimePlan(recipe.training.epochs, fold + 1)
     examples = Examples.of(dataset, processor.device, recipe.training.stand_ins)
-    run = _begin_or_resume(recipe, seed, processor, checkpoint, fold, plan)
+    run = _begin_or_resume(FoldRun.begin(recipe, seed, processor, start), checkpoint, fold, plan)
     result = FoldResult.of(run) if run.history else None
     try:
         with stoppable():
@@ -273,7 +278,7 @@ def train_fold(
                     result = FoldResult.of(run)
                     _report(fold, run.history, plan.epochs)
                 except NotFiniteError as error:
-                    run = _step_back(run, recipe, seed, checkpoint, fold, str(error))
+                    run = _step_back(run, FoldRun.begin(recipe, seed, processor, start), checkpoint, fold, str(error))
                     result = FoldResult.of(run) if run.history else None
                 except OutOfTimeError:
                     break
@@ -332,10 +337,8 @@ def run_epoch(
     run.over = len(run.history) >= plan.epochs
 
 
-def _begin_or_resume(
-    recipe: Recipe, seed: int, processor: Processor, checkpoint: Path, fold: int, plan: TimePlan
-) -> FoldRun:
-    run = FoldRun.begin(recipe, seed, processor)
+def _begin_or_resume(run: FoldRun, checkpoint: Path, fold: int, plan: TimePlan) -> FoldRun:
+    """The run as its checkpoint has it, or as it is where there is none."""
     if run.load(checkpoint):
         log.info("fold %d: goes on after epoch %d", fold, len(run.history))
         if not run.over:
@@ -343,13 +346,13 @@ def _begin_or_resume(
     return run
 
 
-def _step_back(run: FoldRun, recipe: Recipe, seed: int, checkpoint: Path, fold: int, reason: str) -> FoldRun:
+def _step_back(run: FoldRun, good: FoldRun, checkpoint: Path, fold: int, reason: str) -> FoldRun:
     """The run as it was after its last good epoch, to go on at a lower rate; over where that was tried often enough.
 
-    Raises ValueError where it was tried often enough and there is no good epoch.
+    `good` is the run as it begins, and becomes that. Raises ValueError where it was tried often enough and there is no
+    good epoch.
     """
     epoch, setbacks = len(run.history) + 1, run.setbacks
-    good = FoldRun.begin(recipe, seed, run.processor)
     good.load(checkpoint)
     good.parts, good.validation_batch = run.parts, run.validation_batch
     good.setbacks = [*setbacks, {"epoch": epoch, "reason": reason}]
