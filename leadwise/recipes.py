@@ -113,12 +113,12 @@ PAPER = Recipe("paper")
 # What another machine, another frequency of diseases and few recordings ask for; docs/results.md measures it.
 ROBUST = Recipe(
     "robust",
-    signal=SignalRecipe(128, "mV", "polyphase", band=(0.5, 40.0), scale="rms", window=1280, overlap=320),
+    signal=SignalRecipe(128, "mV", "polyphase", band=(0.5, 40.0), scale="rms", window=640, overlap=160),
     network=NetworkRecipe(demographics=6),
     training=TrainingRecipe(
         folds=8,
         networks=2,
-        epochs=30,
+        epochs=40,
         optimiser="adamw",
         schedule="cosine",
         learning_rate=0.002,
