@@ -36,6 +36,7 @@ from leadwise.ensemble import (
     tidy,
 )
 from leadwise.ensemble import load_model as load_model_folder
+from leadwise.familiarity import ways_of
 from leadwise.files import as_json, remove_half_written
 from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
@@ -93,7 +94,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
                 stopped = result.unfinished if result else ""
                 facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
                 save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
-                save_facts(model, recipe, prior_answer(dataset), folds, facts)
+                save_facts(model, recipe, prior_answer(dataset), folds, facts, ways_of(dataset.acquisitions))
                 if stopped:
                     raise Stopped
         except Stopped:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from leadwise.calibration import Calibration, fit
 from leadwise.decision import RewardRule
 from leadwise.expected_reward import best_labels
+from leadwise.familiarity import foreign, ways_of
 from leadwise.metric import areas_under_curves, challenge_metric
 from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 from leadwise.thresholds import decide, search_thresholds
@@ -47,10 +48,12 @@ def answers_of(found: Arrays, test: str, general: float) -> dict[str, Booleans]:
 
 
 def scores_of(found: Arrays, test: str, general: float) -> Floats:
-    """Probabilities (recordings, 24), calibrated on what the run was chosen on, moved towards a hospital in general."""
+    """Probabilities (recordings, 24), calibrated on what the run was chosen on; of foreign recordings moved towards
+    hospitals in general."""
     calibration: Calibration = fit(found["choose_targets"], found["choose"])
     rule = RewardRule((calibration,), found["learned"].astype(np.float64), general)
-    return rule.probabilities(found[test][None].astype(np.float64))
+    strange = foreign(found[f"{test}_acquisitions"], ways_of(found["acquisitions"]))
+    return rule.probabilities(found[test][None].astype(np.float64), strange)
 
 
 def judge(found: Arrays, test: str, reference: Arrays | None, general: float) -> dict[str, str]:

@@ -98,12 +98,13 @@ def run(recipe: Recipe, parts: Mapping[str, Dataset], seed: int, checkpoint: Pat
     found: dict[str, NDArray[Any]] = {"choose": result.probabilities, "choose_labels": parts["choose"].labels}
     taught = parts["choose"].targets(recipe.training.stand_ins)
     found |= {"choose_targets": taught, "learned": parts["train"].targets(recipe.training.stand_ins).mean(0)}
-    found |= {"prior": parts["train"].labels}
+    found |= {"prior": parts["train"].labels, "acquisitions": parts["train"].acquisitions}
     for name in (name for name in parts if name.startswith("test")):
         part = parts[name]
         examples = Examples.of(part, processor.device)
         found[name] = predict(judged, examples, part.lengths, np.arange(len(part)), recipe)
         found |= {f"{name}_labels": part.labels, f"{name}_sources": np.array(part.sources)}
+        found[f"{name}_acquisitions"] = part.acquisitions
     return found
 
 
@@ -176,7 +177,11 @@ def table(arguments: argparse.Namespace) -> None:
     reference = {(split, seed): found for name, split, seed, found in runs if name == "paper"}
     print("recipe | split | seed | n | " + " | ".join(FIGURES))
     for name, split, seed, found in runs:
-        for test in (key for key in found if key.startswith("test") and not key.endswith(("_labels", "_sources"))):
+        for test in (
+            key
+            for key in found
+            if key.startswith("test") and not key.endswith(("_labels", "_sources", "_acquisitions"))
+        ):
             figures = judge(found, test, reference.get((split, seed)), arguments.general)
             shown = split + ("" if test == "test" else test.removeprefix("test").replace("_", " "))
             print(f"{name} | {shown} | {seed} | {len(found[test])} | " + " | ".join(figures[key] for key in FIGURES))

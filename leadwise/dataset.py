@@ -23,6 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.classes import label_vector, stand_in_vector
+from leadwise.familiarity import acquisition
 from leadwise.files import flush_folder, sha256, whole_file, write_json
 from leadwise.header import reason_kind
 from leadwise.progress import log, track
@@ -30,7 +31,7 @@ from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import prepare, side_numbers
 
-PREPARATION_VERSION = 3  # raised when the same files would give other arrays
+PREPARATION_VERSION = 4  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
@@ -49,11 +50,19 @@ class Dataset:
     labels: NDArray[np.bool_]  # (n, 24)
     stand_ins: NDArray[np.bool_]  # (n, 24) classes that an unscored code means (classes.STAND_INS)
     demographics: NDArray[np.float32]  # (n, 5), or (n, 6) with the signals' scales
+    acquisitions: NDArray[np.float32]  # (n, 3), see familiarity.acquisition
     repairs: dict[str, int]  # how often each repair was made
     left_out: dict[str, str]  # recordings that are not here: name -> reason
     fingerprint: str  # of the files and of the preparation
 
-    ROWS: ClassVar = ("starts", "lengths", "labels", "stand_ins", "demographics")  # arrays with a row a recording
+    ROWS: ClassVar = (
+        "starts",
+        "lengths",
+        "labels",
+        "stand_ins",
+        "demographics",
+        "acquisitions",
+    )  # arrays with a row a recording
 
     def __len__(self) -> int:
         return len(self.names)
@@ -149,6 +158,7 @@ class _Prepared:
     header: Header
     rows: NDArray[np.float32]
     numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
+    acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
 
 
@@ -167,7 +177,7 @@ def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepare
             continue
         repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
         rows, numbers = np.ascontiguousarray(signal.values.T), side_numbers(recording.header, signal)
-        results.append(_Prepared(recording.header, rows, numbers, repairs))
+        results.append(_Prepared(recording.header, rows, numbers, acquisition(recording), repairs))
     return results
 
 
@@ -181,7 +191,7 @@ def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> It
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
     kept: list[Header] = []
-    numbers: list[NDArray[np.float32]] = []
+    numbers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
     lengths: list[int] = []
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
@@ -192,7 +202,7 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
                 continue
             store.write(item.rows.data)
             kept.append(item.header)
-            numbers.append(item.numbers)
+            numbers.append((item.numbers, item.acquisition))
             lengths.append(len(item.rows))
             repairs.update(item.repairs)
     _write_facts(folder, kept, numbers, np.array(lengths, np.int64))
@@ -210,9 +220,13 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
 
 
 def _write_facts(
-    folder: Path, headers: Sequence[Header], numbers: Sequence[NDArray[np.float32]], lengths: NDArray[np.int64]
+    folder: Path,
+    headers: Sequence[Header],
+    numbers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
+    lengths: NDArray[np.int64],
 ) -> None:
-    """The small arrays, one row a recording."""
+    """The small arrays, one row a recording; `numbers` are those beside the signal, and the acquisition's."""
+    beside = [pair[0] for pair in numbers]
     with whole_file(folder / ARRAYS) as handle:
         np.savez(
             handle,
@@ -220,7 +234,8 @@ def _write_facts(
             starts=np.cumsum(lengths) - lengths,
             labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
             stand_ins=np.array([stand_in_vector(header.codes) for header in headers], bool).reshape(-1, 24),
-            demographics=np.stack(numbers) if numbers else np.zeros((0, 5), np.float32),
+            demographics=np.stack(beside) if beside else np.zeros((0, 5), np.float32),
+            acquisitions=np.array([pair[1] for pair in numbers], np.float32).reshape(-1, 3),
         )
 
 

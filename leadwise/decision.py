@@ -38,8 +38,9 @@ class Rule(Protocol):
     def thresholds(self) -> Floats:
         """(networks, 24); NaN where a class has none."""
 
-    def answer(self, probabilities: Floats) -> Answer:
-        """Labels and scores; recordings with NaN probabilities get NaN scores."""
+    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
+        """Labels and scores; recordings with NaN probabilities get NaN scores. `foreign` says which recordings,
+        (recordings,), were acquired as no training recording was; None: none of them."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,39 +49,40 @@ class VoteRule:
 
     thresholds: Floats
 
-    def answer(self, probabilities: Floats) -> Answer:
-        """See `Rule`."""
+    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
+        """See `Rule`; it makes no difference who is foreign."""
         answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
         return Answer(vote(np.stack(answers)), probabilities.mean(0))
 
 
 @dataclass(frozen=True, eq=False)
 class RewardRule:
-    """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, moved
-    towards a hospital of which nothing is known."""
+    """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, for
+    foreign recordings moved towards a hospital of which nothing is known."""
 
     calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation part
     learned: Floats  # (24,) how frequent the classes were in what the networks were taught
-    general: float  # how far they move to `classes.general_frequencies`
+    general: float  # how far they move to `classes.general_frequencies` for a foreign recording
 
     @property
     def thresholds(self) -> Floats:
         """There are none: whether a class is on depends on the others."""
         return np.full((len(self.calibrations), len(CODES)), np.nan)
 
-    def probabilities(self, probabilities: Floats) -> Floats:
+    def probabilities(self, probabilities: Floats, foreign: Booleans | None = None) -> Floats:
         """The scores, (recordings, 24), of probabilities (networks, recordings, 24) without NaN."""
         pairs = zip(self.calibrations, probabilities, strict=True)
         calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
-        return shift_prior(calibrated, self.learned, general_frequencies(), self.general)
+        share = np.zeros(len(calibrated)) if foreign is None else self.general * foreign
+        return shift_prior(calibrated, self.learned, general_frequencies(), share)
 
-    def answer(self, probabilities: Floats) -> Answer:
+    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
         """See `Rule`."""
         known = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
         if known.any():
-            scores[known] = self.probabilities(probabilities[:, known])
+            scores[known] = self.probabilities(probabilities[:, known], None if foreign is None else foreign[known])
             labels[known] = best_labels(scores[known])
         return Answer(labels, scores)
 

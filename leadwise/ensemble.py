@@ -26,6 +26,7 @@ from torch import Tensor
 from leadwise.classes import CODES
 from leadwise.decision import Answer, Rule, make_rule
 from leadwise.devices import CPU, Processor
+from leadwise.familiarity import Way, foreign
 from leadwise.files import flush_folder, sha256, whole_file, write_json, write_text
 from leadwise.inference import StackedNetworks
 from leadwise.network import SEResNet
@@ -34,7 +35,7 @@ from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe, recipe_from_di
 from leadwise.signals import window_starts
 
 FORMAT = "leadwise model"
-VERSION = 1
+VERSION = 2
 SEEN = "seen.txt"  # names of the recordings that the networks have seen, in training or validation
 BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
 PLAIN = 64  # windows that go through a plain network at once
@@ -75,6 +76,7 @@ class Model:
     prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
     processor: Processor
     facts: dict[str, Any]  # model.json
+    ways: tuple[Way, ...]  # in which the training recordings were acquired
 
     stacked: StackedNetworks | None = None  # the networks as one, where that is faster
     spare: Spare | None = None  # for a model on a GPU
@@ -115,9 +117,16 @@ class Model:
         count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
         return (totals / count).numpy()
 
-    def predict(self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]) -> Answer:
-        """Labels and scores by the model's rule."""
-        return self.rule.answer(self.probabilities(signals, demographics))
+    def predict(
+        self,
+        signals: Sequence[NDArray[np.float32]],
+        demographics: NDArray[np.float32],
+        acquisitions: NDArray[np.float32] | None = None,
+    ) -> Answer:
+        """Labels and scores by the model's rule; `acquisitions` (recordings, 3) tell which recordings are foreign, none
+        where they are not given."""
+        strange = None if acquisitions is None else foreign(acquisitions, self.ways)
+        return self.rule.answer(self.probabilities(signals, demographics), strange)
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
         """Of each test window of all signals: whose it is, its first sample, its samples without the padding."""
@@ -176,7 +185,12 @@ def _arriving(path: Path) -> Path:
 
 
 def save_facts(
-    folder: Path, recipe: Recipe, prior: Answer, folds: Sequence[dict[str, Any]], training: dict[str, Any]
+    folder: Path,
+    recipe: Recipe,
+    prior: Answer,
+    folds: Sequence[dict[str, Any]],
+    training: dict[str, Any],
+    ways: Sequence[Way] = (),
 ) -> None:
     """Writes model.json, gives the networks that it describes their names and removes those of an earlier model.
 
@@ -188,6 +202,7 @@ def save_facts(
         "classes": list(CODES),
         "recipe": recipe.as_dict(),
         "prior": {"scores": prior.scores[0].tolist(), "labels": prior.labels[0].astype(int).tolist()},
+        "acquisitions": [dataclasses.asdict(way) for way in ways],
         "folds": list(folds),
         "training": training,
     }
@@ -248,6 +263,7 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         recipe = recipe_from_dict(facts["recipe"])
         check_numbers(recipe)
         rule = make_rule(recipe.decision, facts["folds"])
+        ways = tuple(map(Way.from_dict, facts["acquisitions"]))
         prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
         files = [(str(fold["file"]), str(fold["sha256"])) for fold in facts["folds"]]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
@@ -259,9 +275,9 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     networks = tuple(_load_network(folder, name, checksum, recipe) for name, checksum in files)
     if processor.device.type != "cpu":
         there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
-        return Model(recipe, there, rule, prior, processor, facts, spare=Spare(networks))
+        return Model(recipe, there, rule, prior, processor, facts, ways, spare=Spare(networks))
     stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
-    return Model(recipe, networks, rule, prior, processor, facts, stacked)
+    return Model(recipe, networks, rule, prior, processor, facts, ways, stacked)
 
 
 @dataclass(frozen=True, eq=False)

@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from leadwise.classes import CODES
 from leadwise.dataset import find_recordings
 from leadwise.ensemble import Model
+from leadwise.familiarity import acquisition
 from leadwise.files import write_text
 from leadwise.header import quote, reason_kind
 from leadwise.outputs import write_output
@@ -54,6 +55,7 @@ class _Input:
     source: str  # what an error names
     signal: NDArray[np.float32]  # (12, samples)
     demographics: NDArray[np.float32]  # (5,), or (6,) with the signal's scale
+    acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
 
 
@@ -196,7 +198,9 @@ def _given(model: Model, source: str, read: Callable[[], Recording]) -> _Input |
 def _network_input(model: Model, source: str, recording: Recording) -> _Input:
     signal = prepare(recording, model.recipe.signal)
     repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-    return _Input(recording.name, source, signal.values, side_numbers(recording.header, signal), repairs)
+    return _Input(
+        recording.name, source, signal.values, side_numbers(recording.header, signal), acquisition(recording), repairs
+    )
 
 
 def _prior(model: Model, error: RecordingError, name: str = "") -> Scored:
@@ -213,7 +217,8 @@ def _score(model: Model, given: Sequence[_Input | Scored]) -> list[Scored]:
 
 
 def _predict(model: Model, inputs: Sequence[_Input]) -> list[Scored]:
-    answer = model.predict([item.signal for item in inputs], np.stack([item.demographics for item in inputs]))
+    numbers = np.stack([item.demographics for item in inputs]), np.stack([item.acquisition for item in inputs])
+    answer = model.predict([item.signal for item in inputs], *numbers)
     return [
         Scored(item.name, labels, scores, item.repairs, None)
         if np.isfinite(scores).all()

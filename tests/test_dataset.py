@@ -137,7 +137,7 @@ def in_memory(labels: np.ndarray, sources: list[str], groups: list[str] | None =
     zeros = np.zeros(n, np.int64)
     return Dataset(
         names, tuple(sources), tuple(groups or names), np.zeros((0, 12), np.float32), zeros, zeros, labels,
-        np.zeros_like(labels),        np.zeros((n, 5), np.float32), {}, {}, "",
+        np.zeros_like(labels),        np.zeros((n, 5), np.float32), np.zeros((n, 3), np.float32), {}, {}, "",
     )  # fmt: skip
 
 

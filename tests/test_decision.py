@@ -36,11 +36,12 @@ def test_the_reward_rule_step_by_step() -> None:
         for calibration, row in zip(calibrations, learned, strict=True)
     ]
     rule = make_rule(DecisionRecipe("reward", general=0.5), folds)
-    answer = rule.answer(given)
+    strange = np.arange(given.shape[1]) % 2 == 0
+    answer = rule.answer(given, strange)
     calibrated = np.mean(
         [expit(logit(p) / c.temperature + c.offsets) for p, c in zip(given, calibrations, strict=True)], 0
     )
-    moved = logit(calibrated) + 0.5 * (logit(general_frequencies()) - logit(learned.mean(0)))
+    moved = logit(calibrated) + 0.5 * strange[:, None] * (logit(general_frequencies()) - logit(learned.mean(0)))
     np.testing.assert_allclose(answer.scores, expit(moved), atol=1e-6)
     np.testing.assert_array_equal(answer.labels, best_labels(answer.scores))
     assert answer.labels.any(1).all() and np.isnan(rule.thresholds).all() and rule.thresholds.shape == (2, 24)

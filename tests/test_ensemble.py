@@ -186,7 +186,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (lambda folder: (folder / "model.json").write_text("{"), r"model\.json: not JSON"),
     "no text": (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{}"), r"model\.json: not JSON"),
     "a list": (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json: not a description"),
-    "another version": (edit(lambda facts: facts.update(version=99)), r"version 99.*reads version 1"),
+    "another version": (edit(lambda facts: facts.update(version=99)), r"version 99.*reads version 2"),
     "other classes": (edit(lambda facts: facts["classes"].reverse()), r"classes are not"),
     "no folds": (edit(lambda facts: facts["folds"].clear()), r"model\.json: ValueError needs at least one fold"),
     "no thresholds": (edit(lambda facts: facts["folds"][1].pop("thresholds")), r"model\.json: .*thresholds"),

@@ -25,7 +25,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
         "calibration",
         "augmentation",
     },
-    {"signals", "decision"},
+    {"signals", "decision", "familiarity"},
     {"dataset", "quality", "inference", "columns"},
     {"ensemble", "training"},
     {"scoring"},

@@ -47,7 +47,7 @@ def make_dataset(lengths: list[int], seed: int = 0) -> Dataset:
     names = tuple(f"A{index:04d}" for index in range(n))
     return Dataset(
         names, ("A",) * n, names, samples, starts, np.array(lengths), labels, np.zeros_like(labels),
-        random.random((n, 5)).astype(np.float32),        {}, {}, "none",
+        random.random((n, 5)).astype(np.float32), np.ones((n, 3), np.float32),        {}, {}, "none",
     )  # fmt: skip
 
 
