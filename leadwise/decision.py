@@ -29,6 +29,7 @@ class Answer:
 
     labels: Booleans  # (recordings, 24)
     scores: Floats  # (recordings, 24) probabilities
+    foreign: Booleans | None = None  # (recordings,) which were answered as of another hospital; None: no difference
 
 
 class Rule(Protocol):
@@ -78,13 +79,14 @@ class RewardRule:
 
     def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
         """See `Rule`."""
+        strange = foreign if self.general else None
         known = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
         if known.any():
-            scores[known] = self.probabilities(probabilities[:, known], None if foreign is None else foreign[known])
+            scores[known] = self.probabilities(probabilities[:, known], None if strange is None else strange[known])
             labels[known] = best_labels(scores[known])
-        return Answer(labels, scores)
+        return Answer(labels, scores, strange)
 
 
 def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rule:

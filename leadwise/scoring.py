@@ -45,6 +45,7 @@ class Scored:
     repairs: tuple[str, ...]  # names of what had to be mended
     problem: str | None  # file and reason why the recording could not be used, and the answer is the prior's
     reason: str | None = None  # the reason alone
+    foreign: bool = False  # answered as of another hospital: acquired as no training recording was
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,11 +100,13 @@ class Account:
     recordings: int = 0
     problems: list[tuple[str, str]] = field(default_factory=list)  # (name, reason) of those that cannot be used
     repairs: Counter[str] = field(default_factory=Counter)  # recordings in which each repair was made
+    foreign: int = 0  # recordings answered as of another hospital
 
     def add(self, name: str, scored: Scored) -> None:
         """Counts one more recording."""
         self.recordings += 1
         self.repairs.update(set(scored.repairs))
+        self.foreign += scored.foreign
         if scored.reason is not None:
             self.problems.append((name, scored.reason))
 
@@ -111,8 +114,10 @@ class Account:
         """The account for a log: how many cannot be used, by kind of reason, and how many were put right, by repair."""
         unusable = f"{len(self.problems)} of them could not be used and got the training prior"
         kinds = Counter(reason_kind(reason) for _, reason in self.problems)
+        foreign = "were acquired as no training recording was, and answered as of another hospital"
         return [
             f"{self.recordings} recordings scored, {unusable}",
+            *([f"  {self.foreign} {foreign}"] if self.foreign else []),
             *(f"  not usable: {count}, {kind}" for kind, count in kinds.most_common()),
             *(f"  repaired: {count}, {repair}" for repair, count in self.repairs.most_common()),
         ]
@@ -219,9 +224,10 @@ def _score(model: Model, given: Sequence[_Input | Scored]) -> list[Scored]:
 def _predict(model: Model, inputs: Sequence[_Input]) -> list[Scored]:
     numbers = np.stack([item.demographics for item in inputs]), np.stack([item.acquisition for item in inputs])
     answer = model.predict([item.signal for item in inputs], *numbers)
+    strange = np.zeros(len(inputs), np.bool_) if answer.foreign is None else answer.foreign
     return [
-        Scored(item.name, labels, scores, item.repairs, None)
+        Scored(item.name, labels, scores, item.repairs, None, foreign=bool(foreign))
         if np.isfinite(scores).all()
         else _prior(model, RecordingError(item.source, NO_PROBABILITY), item.name)
-        for item, labels, scores in zip(inputs, answer.labels, answer.scores, strict=True)
+        for item, labels, scores, foreign in zip(inputs, answer.labels, answer.scores, strange, strict=True)
     ]

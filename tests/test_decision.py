@@ -100,3 +100,11 @@ def test_general_frequencies_are_means_of_sources() -> None:
     by_hand = (918 / 5279 + 1752 / 9458 + 18092 / 21604 + 4 / 1278) / 4
     assert frequencies[CODES.index("426783006")] == pytest.approx(by_hand)
     assert isinstance(make_rule(PAPER.decision, [{"thresholds": [0.5] * 24}]), VoteRule)
+
+
+def test_the_answer_says_who_was_foreign_where_it_mattered() -> None:
+    given, strange = probabilities(1, 3), np.array([True, False, True])
+    calibration = Calibration(1.0, 0.0, (0.0,) * 24)
+    assert RewardRule((calibration,), np.full(24, 0.1), 1.0).answer(given, strange).foreign is strange
+    assert RewardRule((calibration,), np.full(24, 0.1), 0.0).answer(given, strange).foreign is None
+    assert VoteRule(np.full((1, 24), 0.5)).answer(given, strange).foreign is None
