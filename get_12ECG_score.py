@@ -43,10 +43,20 @@ def main() -> int:
                 print("".join(f"  {line}\n" for line in doubts(path, result)), end="")
             look_closer(model, Path(arguments.model), path, result, options)
             unusable += result.problem is not None
+        if not options.json:
+            print(f"\n{validation_note(model)}")
     except (ModelError, ValueError, OSError) as error:
         print(f"get_12ECG_score.py: {error}", file=sys.stderr)
         return 1
     return 1 if unusable else 0
+
+
+def validation_note(model: Model) -> str:
+    """Where the columns sensitivity and PPV come from."""
+    counts = [fold.get("validation_recordings", 0) for fold in model.facts["folds"]]
+    if not all(fold.get("validation_counts") for fold in model.facts["folds"]):
+        return "sensitivity and PPV: model.json does not tell them"
+    return f"sensitivity and PPV: of the class on the {sum(counts)} validation recordings of the training"
 
 
 def doubts(path: Path, result: Result) -> list[str]:

@@ -47,6 +47,9 @@ from leadwise.scoring import score_arrays
 from leadwise.stopping import EXIT_STATUS, Stopped, sigterm_stops, stoppable
 from leadwise.thresholds import best_constant_answer, search_thresholds
 from leadwise.training import VERSION, FoldResult, train_fold
+from leadwise.validation import Validation
+
+PAGES = ("report.html", "model_card.md")  # what a finished training leaves for people, beside model.json
 
 # ------------------------------------------------------------------------------------------------------------ training
 
@@ -71,8 +74,12 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     if is_finished(model, run) and not options.fresh:
         shutil.rmtree(checkpoint, ignore_errors=True)  # there is one where the last run was killed at its very end
         log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
+        if options.pages and not all((model / name).exists() for name in PAGES):  # the last run was killed before
+            leave_pages(model, data_directory)
         return
 
+    for name in PAGES:  # of an earlier model
+        (model / name).unlink(missing_ok=True)
     begin_or_resume(checkpoint, run, options.fresh)
     networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
     plan = TimePlan(recipe.training.epochs, networks, limit=3600 * options.max_hours)
@@ -83,6 +90,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
                 dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
                 validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
                 unseen = ~np.isin(dataset.names, list(beginning.seen if beginning else ()))
+                learnt = Validation.of(dataset, recipe.signal.sampling_frequency)
             while (fold := len(folds)) < plan.folds:
                 validation = validation_of(fold, validation_fold, unseen)
                 path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
@@ -91,6 +99,8 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
                 )
                 if result is not None:  # else the time is over, and the plan has no further folds
                     folds.append(finish_fold(model, fold, result, dataset, validation, recipe, options.half))
+                    learnt.note(fold, validation, result.probabilities)
+                    learnt.save(model)
                 stopped = result.unfinished if result else ""
                 facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
                 save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
@@ -101,6 +111,8 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
             return end_unfinished(model, len(folds))
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks", model, len(folds))
+    if options.pages:
+        leave_pages(model, data_directory)
 
 
 def validation_of(fold: int, validation_fold: NDArray[np.int64], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
@@ -142,6 +154,21 @@ def end_unfinished(model: Path, folds: int) -> None:
     else:
         log.info("stopped before the end of the first epoch; the same command carries on")
         raise SystemExit(EXIT_STATUS)
+
+
+def leave_pages(model: Path, data_directory: str) -> None:
+    """Writes the report and the model card into a finished model's folder; where that fails the model stays as it is,
+    and a line says why."""
+    try:
+        from leadwise.report.training_page import write_pages  # here, since matplotlib takes its time to start
+
+        with sigterm_stops(), stoppable():
+            write_pages(model, data_directory)
+            log.info("%s: the report of this training", model / PAGES[0])
+    except Stopped:
+        log.info("stopped: the model is complete, its report is not")
+    except Exception as error:  # whatever it is, a training of days must not end with it
+        log.warning("no report of this training: %s: %s", type(error).__name__, error)
 
 
 def finish_fold(

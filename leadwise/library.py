@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
@@ -68,6 +68,8 @@ class Result:
     thresholds: NDArray[np.float64]  # (24,) mean of the networks' own; NaN where the model decides without
     repairs: tuple[str, ...]  # names of what had to be put right, from recording.REPAIRS and signals.SIGNAL_REPAIRS
     problem: str | None  # why the recording could not be used
+    sensitivity: NDArray[np.float64]  # (24,) of the model on its validation recordings; NaN where not known
+    ppv: NDArray[np.float64]  # (24,) likewise: how many of those that it called so were so
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -106,12 +108,14 @@ class Result:
         return "\n".join([self.name, *self._remarks(), self.table()])
 
     def table(self) -> str:
-        """A line for each diagnosis, in `order`: mark, probability, threshold, name."""
-        lines = ["     probability  threshold  diagnosis"]
+        """A line for each diagnosis, in `order`: mark, probability, threshold, validation, name."""
+        lines = ["     probability  threshold  sensitivity    PPV  diagnosis"]
         for k in self.order:
             mark = "yes" if self.labels[k] else ""
             name = f"{NAMES[k]} ({ABBREVIATIONS[k]}, {CODES[k]})"
-            lines.append(f"{mark:>5}{self.probabilities[k]:11.3f}{threshold_text(self.thresholds[k]):>11}  {name}")
+            validated = f"{_share(self.sensitivity[k]):>13}{_share(self.ppv[k]):>7}"
+            threshold = threshold_text(self.thresholds[k])
+            lines.append(f"{mark:>5}{self.probabilities[k]:11.3f}{threshold:>11}{validated}  {name}")
         return "\n".join(lines)
 
     def _remarks(self) -> list[str]:
@@ -130,13 +134,19 @@ class Result:
         )
 
     def _html_table(self, places: Sequence[int]) -> str:
-        heads = "".join(f'<th scope="col">{head}</th>' for head in ("diagnosis", "code", "probability", "threshold"))
+        columns = ("diagnosis", "code", "probability", "threshold", "sensitivity", "PPV")
+        heads = "".join(f'<th scope="col">{head}</th>' for head in columns)
         rows = "".join(
             f'<tr><td style="text-align:left">{escape(NAMES[k])} ({escape(ABBREVIATIONS[k])})</td><td>{CODES[k]}</td>'
-            f"<td>{self.probabilities[k]:.3f}</td><td>{threshold_text(self.thresholds[k])}</td></tr>"
+            f"<td>{self.probabilities[k]:.3f}</td><td>{threshold_text(self.thresholds[k])}</td>"
+            f"<td>{_share(self.sensitivity[k])}</td><td>{_share(self.ppv[k])}</td></tr>"
             for k in places
         )
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
+
+
+def _share(value: float) -> str:
+    return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
 # ------------------------------------------------------------------------------------------------------------- a model
@@ -250,7 +260,23 @@ def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
     if scored.problem and path:
         name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
     arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
-    return Result(name, *arrays, scored.repairs, scored.problem)
+    unknown = np.full(len(CODES), np.nan)
+    validated = validation_figures(model.facts) or (unknown, unknown.copy())
+    return Result(name, *arrays, scored.repairs, scored.problem, *validated)
+
+
+def validation_figures(facts: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """Sensitivity and PPV of each class on the validation parts of all folds, (24,) each, NaN where undefined.
+
+    From the counts `validation_counts` of each fold in model.json, `tp`, `fp`, `fn` (24 each); None where a fold has
+    none.
+    """
+    counts = [fold.get("validation_counts") for fold in facts["folds"]]
+    if not all(counts):
+        return None
+    tp, fp, fn = (np.sum([count[key] for count in counts], axis=0, dtype=np.float64) for key in ("tp", "fp", "fn"))
+    with np.errstate(invalid="ignore"):
+        return np.asarray(tp / (tp + fn)), np.asarray(tp / (tp + fp))
 
 
 def load(

@@ -257,6 +257,7 @@ class TrainingOptions(FolderOptions):
     init: Path | None = option(folder(), "begin with the networks of this model folder", None, "new networks")  # noqa: RUF009
     half: bool = option(switch(), "store the networks' weights in half precision", False)
     fresh: bool = option(switch(), "start anew whatever MODEL holds already", False)
+    pages: bool = option(switch(), "leave report.html and model_card.md in MODEL", True, "on")
 
 
 # All commands share one set of variables: LEADWISE_EPOCHS, set for the training, does not stop the driver.

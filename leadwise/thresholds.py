@@ -85,6 +85,25 @@ def search_thresholds(
     )
 
 
+def threshold_curves(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, steps: int = 100) -> Floats:
+    """The challenge metric (24, steps + 1) with each class's threshold at 0, 1/steps, ..., 1 and all others fixed.
+
+    Labels and probabilities are (recordings, 24), `thresholds` (24,) are the fixed ones. Raises ValueError as
+    `search_thresholds` does.
+    """
+    labels = np.asarray(labels, dtype=np.bool_)
+    probabilities = _checked(labels, np.asarray(probabilities, dtype=np.float64))
+    earned = earned_rewards(labels)
+    part = _Part(labels, probabilities, _most_probable(probabilities), earned, *reward_bounds(labels, earned))
+    answers = (probabilities >= np.asarray(thresholds)) | part.always
+    curves = np.empty((len(CODES), steps + 1))
+    for k in range(len(CODES)):
+        others = answers & (np.arange(len(CODES)) != k)
+        rewards = _rewards_of_candidates(part, others, k, _candidates(steps))
+        curves[k] = [normalise_reward(float(reward), part.inactive, part.correct) for reward in rewards]
+    return curves
+
+
 @dataclass(frozen=True, eq=False)
 class _Part:
     """A validation part as the search sees it; arrays are (recordings, 24)."""

@@ -30,7 +30,8 @@ QUICK = ("--recipe", "quick", "--epochs", "1", "--jobs", "1")
 
 def run(*arguments: object, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
     """A command of ours, started in the repository; its exit status must be `status`."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")} | variables
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
+    environ |= {"LEADWISE_PAGES": "0"} | variables
     command = [sys.executable, *map(str, arguments)]
     result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
     assert result.returncode == status, result.stdout + result.stderr
@@ -56,7 +57,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("models") / "model"
-    printed = run("train_model.py", data, folder, *QUICK).stdout
+    printed = run("train_model.py", data, folder, *QUICK, LEADWISE_PAGES="1").stdout
+    assert "report.html: the report of this training" in printed
     assert "epochs: 1 (recipe quick has 10), from --epochs" in printed
     return folder
 
@@ -79,7 +81,10 @@ def outputs(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
-    assert sorted(path.name for path in model.iterdir()) == ["fold0.safetensors", "fold1.safetensors", "model.json"]
+    assert sorted(path.name for path in model.iterdir()) == [
+        "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
+        "validation.safetensors",
+    ]  # fmt: skip
     facts = json.loads((model / "model.json").read_text())
     assert facts["recipe"]["training"]["epochs"] == 1
     training = facts["training"]
@@ -123,7 +128,7 @@ def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
         return train_fold(*arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(team_code, "train_fold", stop_at_the_second_fold)
-    options = TrainingOptions(recipe="quick", epochs=1, jobs=1)
+    options = TrainingOptions(recipe="quick", epochs=1, jobs=1, pages=False)
     with pytest.raises(KeyboardInterrupt):
         team_code.training_code(str(data), str(tmp_path), options)
     assert len(load_model(tmp_path).networks) == 1
@@ -140,7 +145,9 @@ def test_networks_of_an_earlier_model_do_not_stay(data: Path, model: Path, tmp_p
     copy = shutil.copytree(model, tmp_path / "model")
     (copy / "fold7.safetensors").write_bytes(b"of an ensemble of eight")
     run("train_model.py", data, copy, *QUICK, "--seed", "5")
-    assert sorted(path.name for path in copy.iterdir()) == ["fold0.safetensors", "fold1.safetensors", "model.json"]
+    assert sorted(path.name for path in copy.iterdir()) == [
+        "fold0.safetensors", "fold1.safetensors", "model.json", "validation.safetensors",
+    ]  # fmt: skip
 
 
 def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path, tmp_path: Path) -> None:

@@ -27,15 +27,15 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     },
     {"signals", "decision", "familiarity"},
     {"dataset", "quality", "inference", "columns"},
-    {"ensemble", "training"},
+    {"ensemble", "training", "validation"},
     {"scoring"},
     {"library"},
-    {"report"},  # imported by commands alone
+    {"report"},  # imported by commands and team_code alone
 )
 WITHOUT_TORCH = (
     "classes", "header", "matlab", "recording", "signals", "metric", "outputs", "evaluation", "thresholds", "simulate",
     "options", "recipes", "dataset", "quality", "expected_reward", "calibration", "report.sheet", "report.rate",
-    "plan", "stopping",
+    "plan", "stopping", "validation",
 )  # fmt: skip
 COMMANDS = {path.stem for path in ROOT.glob("*.py")}
 

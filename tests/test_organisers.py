@@ -25,6 +25,7 @@ ROOT = Path(__file__).resolve().parents[1]
 LEAD_SETS = (LEADS, LEADS[:6], ("I", "II", "III", "V2"), ("I", "II", "V2"), ("I", "II"))
 QUICK = {"LEADWISE_RECIPE": "quick", "LEADWISE_EPOCHS": "1", "LEADWISE_FOLDS": "2"}
 QUICK |= {"LEADWISE_JOBS": "1", "LEADWISE_THREADS": "1"}  # so little work that sharing it out costs more
+QUICK |= {"LEADWISE_PAGES": "0"}  # where the report is not looked for: it takes longer than such a training
 
 # ---------------------------------------------------------------------------------------------------------- recordings
 
@@ -111,11 +112,16 @@ def repository_2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return repository(tmp_path_factory.mktemp("2021"), train_model="train_2021", test_model="test_2021")
 
 
-def run(folder: Path, *command: str | Path) -> str:
+def run(folder: Path, *command: str | Path, **variables: str) -> str:
     """What the script prints; its working directory is the repository, its environment as bare as a container's."""
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "LD_LIBRARY_PATH") if name in os.environ}
     done = subprocess.run(
-        [sys.executable, *map(str, command)], cwd=folder, env=kept | QUICK, capture_output=True, text=True, check=False
+        [sys.executable, *map(str, command)],
+        cwd=folder,
+        env=kept | QUICK | variables,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -125,7 +131,7 @@ def run(folder: Path, *command: str | Path) -> str:
 def model(repository_2020: Path, training_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Trained by the script of 2020: absolute paths, with a trailing slash."""
     folder = tmp_path_factory.mktemp("model") / "made by the script"
-    run(repository_2020, "train_model.py", f"{training_data}/", f"{folder}/")
+    run(repository_2020, "train_model.py", f"{training_data}/", f"{folder}/", LEADWISE_PAGES="1")
     return folder
 
 
@@ -157,7 +163,10 @@ def outputs(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
 
 
 def test_scripts_of_2020_give_an_output_for_each_recording(model: Path, outputs_of_2020: Path) -> None:
-    assert sorted(path.name for path in model.iterdir()) == ["fold0.safetensors", "fold1.safetensors", "model.json"]
+    assert sorted(path.name for path in model.iterdir()) == [
+        "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
+        "validation.safetensors",
+    ]  # fmt: skip
     assert list(outputs(outputs_of_2020)) == sorted(example.name for example in examples(4, seed=2))
 
 

@@ -173,7 +173,8 @@ def tiny_runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., 
         write(data, f"A{index:04d}", CODES[index % 3], 300, index)
 
     def run(model: Path, **options: Any) -> dict[str, Any]:
-        team_code.training_code(str(data), str(model), TrainingOptions(recipe="tiny", jobs=1, threads=1, **options))
+        given = TrainingOptions(recipe="tiny", jobs=1, threads=1, pages=False, **options)
+        team_code.training_code(str(data), str(model), given)
         return kill.contents(model)
 
     return run
@@ -469,7 +470,7 @@ def command(
 
     def run(model: Path) -> str:
         folders = argparse.Namespace(data=str(tmp_path / "data"), model=str(model))
-        options = TrainingOptions(recipe="tiny", jobs=1, threads=1)
+        options = TrainingOptions(recipe="tiny", jobs=1, threads=1, pages=False)
         monkeypatch.setattr(train_model, "parse", lambda *arguments: (folders, options))
         monkeypatch.setattr(logging, "raiseExceptions", False)  # the log's handler may have an earlier test's stream
         capsys.readouterr()

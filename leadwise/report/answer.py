@@ -6,7 +6,6 @@ no matplotlib and decides nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from numpy.typing import NDArray
 
 from leadwise.classes import CODES, DIAGNOSES
 from leadwise.ensemble import Model
-from leadwise.library import Result
+from leadwise.library import Result, validation_figures
 from leadwise.recording import Recording, RecordingError, read_recording
 from leadwise.report.layout import Span
 from leadwise.report.occlusion import Evidence, find_evidence
@@ -77,20 +76,6 @@ def answer(
         "diagnoses": _diagnoses(result, validation_figures(model.facts)),
         "evidence": _evidence(evidence) if evidence else None,
     }
-
-
-def validation_figures(facts: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Sensitivity and PPV of each class on the validation parts of all folds, (24,) each, NaN where undefined.
-
-    From the counts `validation_counts` of each fold in model.json, `tp`, `fp`, `fn` (24 each); None where a fold has
-    none.
-    """
-    counts = [fold.get("validation_counts") for fold in facts["folds"]]
-    if not all(counts):
-        return None
-    tp, fp, fn = (np.sum([count[key] for count in counts], axis=0, dtype=np.float64) for key in ("tp", "fp", "fn"))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(tp / (tp + fn)), np.asarray(tp / (tp + fp))
 
 
 def _recording(look: Look) -> dict[str, Any]:

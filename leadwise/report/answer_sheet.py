@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from leadwise.classes import DIAGNOSES
 from leadwise.ensemble import Model
-from leadwise.library import Result
-from leadwise.report.answer import Look, validation_figures
+from leadwise.library import Result, validation_figures
+from leadwise.report.answer import Look
 from leadwise.report.layout import SECONDS
 from leadwise.report.occlusion import Evidence
 from leadwise.report.sheet import Finding, caption_of, draw_sheet

@@ -23,6 +23,9 @@ from leadwise.report.tally import Calibration
 
 INK = "#010203"  # stands for the page's colour until the SVG is written
 SHADES = ListedColormap(colormaps["cividis"](np.linspace(0.3, 1, 256)))  # its dark end is lost on a dark page
+# Okabe and Ito's that are seen on white and on black, each with its own kind of line.
+COLOURS = (BLUE, ORANGE, "#009e73", "#cc79a7", "#d55e00")
+LINES = ("solid", "dashed", "dashdot", "dotted", (0, (5, 1, 1, 1, 1, 1)))
 Floats = NDArray[np.float64]
 
 
@@ -36,8 +39,8 @@ class Bar(NamedTuple):
     published: bool = False
 
 
-def intervals(bars: Sequence[Bar], name: str, alternative: str) -> str:
-    """Scores as points with their intervals; published ones are hollow squares."""
+def intervals(bars: Sequence[Bar], name: str, alternative: str, most: float = 1.0) -> str:
+    """Scores as points with their intervals, up to `most`; published ones are hollow squares."""
     with own_settings():
         figure = Figure(figsize=(7.2, 0.5 + 0.27 * len(bars)), layout="constrained")
         axes = figure.add_subplot()
@@ -51,7 +54,7 @@ def intervals(bars: Sequence[Bar], name: str, alternative: str) -> str:
             axes.annotate(f"{bar.value:.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", color=INK)
         axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
         axes.set_ylim(len(bars) - 0.5, -0.5)
-        axes.set_xlim(min(0.0, *(bar.value if bar.low is None else bar.low for bar in bars)), 1.0)
+        axes.set_xlim(min(0.0, *(bar.value if bar.low is None else bar.low for bar in bars)), most)
         axes.grid(axis="x", alpha=0.25, color=INK)
         return _svg(figure, name, alternative)
 
@@ -123,6 +126,95 @@ def reliability(calibration: Calibration, names: Sequence[str], name: str, alter
             axes.set(xlim=(-0.05, 1.05), ylim=(-0.05, 1.05), xticks=(0, 0.5, 1), yticks=(0, 0.5, 1))
         figure.supxlabel("score", color=INK, fontsize=10)
         figure.supylabel("share of recordings that have the diagnosis", color=INK, fontsize=10)
+        return _svg(figure, name, alternative)
+
+
+def learning(folds: Sequence[Sequence[dict[str, float]]], kept: Sequence[int], name: str, alternative: str) -> str:
+    """Loss, validation score and rate of each fold by epoch, the epoch kept (1, 2, ...) as a hollow square."""
+    panels = {"loss": "loss", "validation_score": "validation score", "learning_rate": "rate"}
+    with own_settings():
+        figure = Figure(figsize=(7.2, 6.0), layout="constrained")
+        grid = figure.subplots(3, 1, sharex=True, height_ratios=(3, 3, 1.5))
+        for axes, (key, label) in zip(grid, panels.items(), strict=True):
+            for fold, epochs in enumerate(folds):
+                values = [epoch[key] for epoch in epochs]
+                look = {"color": COLOURS[fold % len(COLOURS)], "linestyle": LINES[fold % len(LINES)]}
+                style = "steps-mid" if key == "learning_rate" else "default"
+                axes.plot(range(1, len(values) + 1), values, label=f"fold {fold}", drawstyle=style, **look)
+                axes.plot(kept[fold], values[kept[fold] - 1], "s", color=look["color"], markerfacecolor="none")
+            axes.set_ylabel(label)
+            axes.grid(alpha=0.25, color=INK)
+        grid[2].set_yscale("log")
+        grid[2].set_xlabel("epoch")
+        grid[2].xaxis.get_major_locator().set_params(integer=True)
+        figure.legend(
+            *grid[0].get_legend_handles_labels(), loc="outside upper right", ncols=5, frameon=False, labelcolor=INK
+        )
+        return _svg(figure, name, alternative)
+
+
+def threshold_panels(curves: Floats, thresholds: Floats, names: Sequence[str], name: str, alternative: str) -> str:
+    """For each class what a threshold costs, a line for each fold, the threshold taken as a hollow square.
+
+    Curves of the score (folds, 24, steps + 1), thresholds (folds, 24). The axis of thresholds is one of square roots,
+    for those of rare classes are small.
+    """
+    with own_settings():
+        figure = Figure(figsize=(7.6, 9.6), layout="constrained")
+        grid = figure.subplots(6, 4, sharex=True, sharey=True)
+        places = np.linspace(0, 1, curves.shape[2])
+        for k, axes in enumerate(grid.ravel()):
+            for fold, (curve, threshold) in enumerate(zip(curves[:, k], thresholds[:, k], strict=True)):
+                colour = COLOURS[fold % len(COLOURS)]
+                taken = float(np.interp(threshold, places, curve))
+                axes.plot(places**0.5, curve - taken, color=colour, linewidth=1)
+                axes.plot(threshold**0.5, 0, "s", color=colour, markerfacecolor="none")
+            axes.set_title(names[k], fontsize=9, color=INK)
+            axes.set_xticks(np.sqrt([0, 0.1, 0.5, 1]), ["0", ".1", ".5", "1"])
+            axes.set(xlim=(-0.03, 1.03), ylim=(-0.06, 0.01), yticks=(-0.05, 0))
+        figure.supxlabel("threshold of this class", color=INK, fontsize=10)
+        figure.supylabel("challenge metric, against the threshold taken", color=INK, fontsize=10)
+        return _svg(figure, name, alternative)
+
+
+def heat(
+    panels: dict[str, Floats], rows: Sequence[str], columns: Sequence[str], size: float, name: str, alternative: str
+) -> str:
+    """Tables of numbers as shades, one below the other, each with its own scale from 0; no cell where it is NaN.
+
+    `panels` are (rows, columns) by what their numbers mean; what is below 0 has the shade of 0. `size` is a row's
+    height in inches.
+    """
+    with own_settings():
+        height = (0.9 + size * len(rows)) * len(panels)
+        figure = Figure(figsize=(7.6, height), layout="constrained")
+        bars = []
+        for axes, (label, values) in zip(
+            figure.subplots(len(panels), 1, squeeze=False)[:, 0], panels.items(), strict=True
+        ):
+            largest = float(np.nanmax(values, initial=0)) or 1.0
+            shown = np.ma.masked_invalid(values)
+            mesh = axes.pcolormesh(shown, norm=Normalize(0, largest), cmap=SHADES, edgecolors="none")
+            axes.set_xticks(np.arange(len(columns)) + 0.5, columns, rotation=90)
+            axes.set_yticks(np.arange(len(rows)) + 0.5, rows)
+            axes.invert_yaxis()
+            bar = figure.colorbar(mesh, ax=axes, label=label)
+            bar.outline.set_visible(False)
+            bars.append(bar.ax)
+        return _svg(figure, name, alternative, bars)
+
+
+def ages(edges: Sequence[float], groups: dict[str, Floats], name: str, alternative: str) -> str:
+    """Recordings by age, one outline for each group; `edges` are those of the bins in years."""
+    with own_settings():
+        figure = Figure(figsize=(7.2, 2.8), layout="constrained")
+        axes = figure.add_subplot()
+        for place, (group, counts) in enumerate(groups.items()):
+            look = {"color": COLOURS[place], "linestyle": LINES[place]}
+            axes.stairs(counts, edges, label=group, linewidth=2, **look)
+        axes.set(xlabel="age, years", ylabel="recordings")
+        axes.grid(alpha=0.25, color=INK)
+        figure.legend(loc="outside upper right", ncols=3, frameon=False, labelcolor=INK)
         return _svg(figure, name, alternative)
 
 

@@ -59,32 +59,36 @@ PUBLISHED = (
 
 def report_page(read: Evaluated, scores: Scores) -> str:
     """The page as text; `scores` are the evaluator's figures of what was `read`."""
+    return render("page.html", {"title": "Report of 12-lead ECG outputs", **page_content(read, scores)})
+
+
+def page_content(read: Evaluated, scores: Scores, mine: str = "these outputs") -> dict[str, Any]:
+    """What the template says of outputs, by name; `mine` is what they are called beside the published figures."""
     rewards = rewards_of(read.labels, read.answers)
     interval = bootstrap_interval(rewards)
     constant = np.broadcast_to(best_constant_answer(read.labels), read.labels.shape)
-    page: str = _template().render(
-        title="Report of 12-lead ECG outputs",
-        recordings=len(read.headers),
-        scores=scores,
-        interval=interval,
-        replicates=REPLICATES,
-        seed=SEED,
-        constant=challenge_metric(read.labels, constant),
-        figures=figures_by_name(scores),
-        heads=HEADS,
-        classes=_classes(read, scores, rewards),
-        pictures=_pictures(read, scores, rewards, interval),
-        worst=[_worst(read, rewards, int(place)) for place in np.argsort(-rewards.lost, kind="stable")[:WORST]],
-    )
-    return page
+    return {
+        "recordings": len(read.headers),
+        "scores": scores,
+        "interval": interval,
+        "replicates": REPLICATES,
+        "seed": SEED,
+        "constant": challenge_metric(read.labels, constant),
+        "figures": figures_by_name(scores),
+        "heads": HEADS,
+        "classes": _classes(read, scores, rewards),
+        "pictures": _pictures(read, scores, rewards, Bar(mine, scores.challenge_metric, *interval)),
+        "worst": [_worst(read, rewards, int(place)) for place in np.argsort(-rewards.lost, kind="stable")[:WORST]],
+    }
 
 
-def _template() -> Any:
+def render(template: str, content: dict[str, Any]) -> str:
+    """A template of this folder, filled."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
     environment.filters["number"] = number
-    return environment.get_template("page.html")
+    return str(environment.get_template(template).render(content))
 
 
 def number(value: float | int) -> str:
@@ -137,19 +141,19 @@ def source_bars(read: Evaluated) -> list[Bar]:
     return result
 
 
-def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, interval: tuple[float, float]) -> dict[str, Markup]:
+def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, mine: Bar) -> dict[str, Markup]:
     """All pictures, each with its text alternative."""
     counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
-    here = [Bar("these outputs", scores.challenge_metric, *interval), *PUBLISHED]
+    here = [mine, *PUBLISHED]
     sources, order = source_bars(read), np.argsort(-lost, kind="stable")
     known = [k for k in range(len(SHORT)) if np.isfinite(counts.sensitivity[k] + counts.specificity[k])]
     names = [SHORT[k] for k in order]
     there, said = read.labels.sum(axis=0), read.answers.sum(axis=0)
     drawn = {
-        "score": charts.intervals(here, "score", f"Challenge metric. {_listed(here)}"),
-        "sources": charts.intervals(sources, "sources", f"Challenge metric by source. {_listed(sources)}"),
+        "score": charts.intervals(here, "score", f"Challenge metric. {listed(here)}"),
+        "sources": charts.intervals(sources, "sources", f"Challenge metric by source. {listed(sources)}"),
         "lost": charts.bars(
-            names, lost[order], "lost score", "lost", f"Lost score by class. {_told(names, lost[order])}"
+            names, lost[order], "lost score", "lost", f"Lost score by class. {told_of(names, lost[order])}"
         ),
         "rates": charts.pairs(
             [SHORT[k] for k in known], counts.sensitivity[known], counts.specificity[known],
@@ -157,7 +161,7 @@ def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, interval: tuple
         ),
         "frequency": charts.pairs(
             SHORT, there.astype(float), said.astype(float), ("labels", "answers"), "frequency",
-            f"Recordings by class. Labels: {_told(SHORT, there)}. Answers: {_told(SHORT, said)}",
+            f"Recordings by class. Labels: {told_of(SHORT, there)}. Answers: {told_of(SHORT, said)}",
         ),
         **_confusions(read, rewards),
         "calibration": charts.reliability(
@@ -189,11 +193,13 @@ def _confusions(read: Evaluated, rewards: Rewards) -> dict[str, str]:
     return {"counts": counts, "reward": reward}
 
 
-def _listed(bars: Sequence[Bar]) -> str:
+def listed(bars: Sequence[Bar]) -> str:
+    """Bars in words, for those who do not see them."""
     return "; ".join(f"{bar.name}: {bar.value:.3f}{', published' if bar.published else ''}" for bar in bars)
 
 
-def _told(names: Sequence[str], values: NDArray[Any]) -> str:
+def told_of(names: Sequence[str], values: NDArray[Any]) -> str:
+    """Names with their values, likewise."""
     return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values.tolist(), strict=True))
 
 

@@ -47,6 +47,12 @@ def rewards_of(labels: Booleans, answers: Booleans) -> Rewards:
 
 def bootstrap_interval(rewards: Rewards, replicates: int = REPLICATES, seed: int = SEED) -> tuple[float, float]:
     """The 95 % interval of the challenge metric by percentiles over recordings drawn with replacement."""
+    low, high = np.percentile(bootstrap_scores(rewards, replicates, seed), [2.5, 97.5])
+    return float(low), float(high)
+
+
+def bootstrap_scores(rewards: Rewards, replicates: int = REPLICATES, seed: int = SEED) -> Floats:
+    """The challenge metric of recordings drawn with replacement, (replicates,); the same seed draws the same ones."""
     parts = np.stack([rewards.answers - rewards.inactive, rewards.correct - rewards.inactive])  # (2, recordings)
     random, recordings = np.random.default_rng(seed), parts.shape[1]
     some = max(1, AT_ONCE // recordings)
@@ -55,9 +61,7 @@ def bootstrap_interval(rewards: Rewards, replicates: int = REPLICATES, seed: int
         for done in range(0, replicates, some)
     ]
     earned, possible = np.concatenate(sums, axis=1)
-    scores = np.divide(earned, possible, out=np.zeros_like(earned), where=possible != 0)
-    low, high = np.percentile(scores, [2.5, 97.5])
-    return float(low), float(high)
+    return np.asarray(np.divide(earned, possible, out=np.zeros_like(earned), where=possible != 0))
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,7 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # half-written ones, and a network that model.json does not describe yet: a third of the kills
 FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
 TIMES = ("seconds", "recordings_per_second")
-OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu")
+OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages")
 
 
 def start(data: Path, model: Path, *options: str) -> subprocess.Popen[str]:

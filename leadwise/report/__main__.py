@@ -1,0 +1,26 @@
+"""Makes a model folder's report and model card anew: python -m leadwise.report MODEL [DATA]."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from leadwise.ensemble import ModelError
+from leadwise.report.training_page import write_pages
+
+
+def main(arguments: list[str]) -> int:
+    """Runs the command; returns its exit status."""
+    if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
+        print("usage: python -m leadwise.report MODEL [DATA]", file=sys.stderr)
+        return 2
+    try:
+        write_pages(Path(arguments[0]), arguments[1] if len(arguments) == 2 else None)
+    except (ModelError, ValueError, OSError) as error:
+        print(f"leadwise.report: {error}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
