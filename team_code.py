@@ -72,11 +72,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     remove_half_written(model, checkpoint)
     tidy(model)
     if is_finished(model, run) and not options.fresh:
-        shutil.rmtree(checkpoint, ignore_errors=True)  # there is one where the last run was killed at its very end
-        log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
-        if options.pages and not all((model / name).exists() for name in PAGES):  # the last run was killed before
-            leave_pages(model, data_directory)
-        return
+        return end_finished(model, checkpoint, data_directory, options.pages)
 
     for name in PAGES:  # of an earlier model
         (model / name).unlink(missing_ok=True)
@@ -145,6 +141,14 @@ def is_finished(model: Path, run: dict[str, Any]) -> bool:
     same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
     same = same and training.get("init", "") == run["init"]
     return same and not training.get("unfinished") and all((model / fold["file"]).exists() for fold in facts["folds"])
+
+
+def end_finished(model: Path, checkpoint: Path, data_directory: str, pages: bool) -> None:
+    """Says that there is nothing to train; does what a run that was killed at its very end had still to do."""
+    shutil.rmtree(checkpoint, ignore_errors=True)
+    log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
+    if pages and not all((model / name).exists() for name in PAGES):
+        leave_pages(model, data_directory)
 
 
 def end_unfinished(model: Path, folds: int) -> None:

@@ -83,7 +83,7 @@ def outputs(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -
 def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == [
         "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
-        "validation.safetensors",
+        "seen.txt", "validation.safetensors",
     ]  # fmt: skip
     facts = json.loads((model / "model.json").read_text())
     assert facts["recipe"]["training"]["epochs"] == 1
@@ -146,7 +146,7 @@ def test_networks_of_an_earlier_model_do_not_stay(data: Path, model: Path, tmp_p
     (copy / "fold7.safetensors").write_bytes(b"of an ensemble of eight")
     run("train_model.py", data, copy, *QUICK, "--seed", "5")
     assert sorted(path.name for path in copy.iterdir()) == [
-        "fold0.safetensors", "fold1.safetensors", "model.json", "validation.safetensors",
+        "fold0.safetensors", "fold1.safetensors", "model.json", "seen.txt", "validation.safetensors",
     ]  # fmt: skip
 
 

@@ -165,7 +165,7 @@ def outputs(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
 def test_scripts_of_2020_give_an_output_for_each_recording(model: Path, outputs_of_2020: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == [
         "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
-        "validation.safetensors",
+        "seen.txt", "validation.safetensors",
     ]  # fmt: skip
     assert list(outputs(outputs_of_2020)) == sorted(example.name for example in examples(4, seed=2))
 
