@@ -11,19 +11,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from benchmarks.compare import compare
 from leadwise.calibration import Calibration, fit
 from leadwise.decision import RewardRule
 from leadwise.expected_reward import best_labels
 from leadwise.familiarity import foreign, ways_of
 from leadwise.metric import areas_under_curves, challenge_metric
-from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
+from leadwise.report.tally import bootstrap_interval, rewards_of
 from leadwise.thresholds import decide, search_thresholds
 
 Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
-REPLICATES, SEED = 2000, 2020  # of the paired bootstrap
 BINS = 10  # of the expected calibration error
 
 FIGURES = (
@@ -71,8 +71,8 @@ def judge(found: Arrays, test: str, reference: Arrays | None, general: float) ->
     figures |= {"minus paper": "", "interval of that": ""}
     if reference is not None:
         other = rewards_of(labels, answers_of(reference, test, general)["search"])
-        difference, low, high = paired_difference(rewards, other)
-        figures |= {"minus paper": f"{difference:+.3f}", "interval of that": _range((low, high))}
+        found_out = compare(other, rewards)
+        figures |= {"minus paper": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
     figures["labels"] = f"{answers['reward general'].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
     figures["ECE"] = f"{calibration_error(labels, scores_of(found, test, 0.0)):.4f}"
     figures["by source"] = " ".join(
@@ -81,19 +81,6 @@ def judge(found: Arrays, test: str, reference: Arrays | None, general: float) ->
         for mine in [found[f"{test}_sources"] == source]
     )
     return figures
-
-
-def paired_difference(ours: Rewards, other: Rewards) -> tuple[float, float, float]:
-    """The difference of two challenge metrics on the same recordings, and its 95 % interval by percentiles over
-    recordings drawn with replacement."""
-    gains = np.stack([ours.answers, other.answers]) - ours.inactive  # (2, recordings)
-    possible = ours.correct - ours.inactive
-    draws = np.random.default_rng(SEED).multinomial(
-        len(possible), np.full(len(possible), 1 / len(possible)), REPLICATES
-    )
-    differences = (draws @ (gains[0] - gains[1])) / (draws @ possible)
-    low, high = np.percentile(differences, [2.5, 97.5])
-    return float((gains[0] - gains[1]).sum() / possible.sum()), float(low), float(high)
 
 
 def calibration_error(labels: Booleans, scores: Floats) -> float:
