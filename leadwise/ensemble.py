@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -268,6 +268,8 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         files = [(str(fold["file"]), str(fold["sha256"])) for fold in facts["folds"]]
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
+    if len(dict(files)) < len(files):
+        raise ModelError(f"{path}: two folds name the same file")
     if prior.scores.shape != (1, len(CODES)) or prior.labels.shape != (1, len(CODES)):
         raise ModelError(f"{path}: needs {len(CODES)} prior scores and labels")
     if not ((prior.scores >= 0) & (prior.scores <= 1)).all():
@@ -315,19 +317,12 @@ def read_beginning(folder: str | Path, recipe: Recipe) -> Beginning:
 
 
 def check_numbers(recipe: Recipe) -> None:
-    """Raises ValueError where a part of a recipe has a value of another type than usual, or one that no recording fits:
-    a file decides neither how much memory is taken nor what runs."""
-    for part in (recipe.signal, recipe.network):
-        for field in (field for field in dataclasses.fields(part) if field.name != "band"):
-            value, default = getattr(part, field.name), cast(Any, field.default)
-            if isinstance(value, tuple) != isinstance(default, tuple) or value == ():
-                raise ValueError(f"{field.name} {value!r}")
-            each = [(item, default[0]) for item in value] if isinstance(value, tuple) else [(value, default)]
-            for item, usual in each:
-                if type(item) is not type(usual) and not (type(item) is int and type(usual) is float):
-                    raise ValueError(f"{field.name} {item!r}")
-                if isinstance(item, (int, float)) and not 0 <= item <= MOST:
-                    raise ValueError(f"{field.name} {item!r} is not within 0 to {MOST}")
+    """Raises ValueError where a recipe has a value of another type than usual, or one that no recording fits: a file
+    decides neither how much memory is taken nor what runs."""
+    for part in (recipe.signal, recipe.network, recipe.decision):
+        for field in dataclasses.fields(part):
+            if field.default is not None:  # a band has its own check
+                _check_value(field.name, getattr(part, field.name), field.default)
     signal, network, usual = recipe.signal, recipe.network, NetworkRecipe()
     if not signal.overlap < signal.window or signal.sampling_frequency == 0:
         raise ValueError(f"window {signal.window}, overlap {signal.overlap}, at {signal.sampling_frequency} Hz")
@@ -335,11 +330,21 @@ def check_numbers(recipe: Recipe) -> None:
     numbers = usual.demographics + (signal.scale != "none")
     if (network.leads, network.demographics, network.classes) != (usual.leads, numbers, usual.classes):
         raise ValueError(f"not {usual.leads} leads, {numbers} numbers beside the signal, {usual.classes} classes")
-    if (
-        not 0 < network.reduction <= min(network.block_channels)
-        or not network.kernel % 2 == network.stem_kernel % 2 == 1
-    ):
-        raise ValueError(f"kernels {network.stem_kernel} and {network.kernel}, reduction {network.reduction}")
+    if not 0 < network.reduction <= min(network.block_channels) or network.stem_channels == 0:
+        raise ValueError(f"channels {network.stem_channels}, {network.block_channels}, reduction {network.reduction}")
+    if not network.kernel % 2 == network.stem_kernel % 2 == 1:
+        raise ValueError(f"kernels {network.stem_kernel} and {network.kernel}")
+
+
+def _check_value(name: str, value: Any, usual: Any) -> None:
+    """Raises ValueError where a value is not of the usual one's type, or a number beyond what is believed."""
+    if isinstance(usual, tuple) and isinstance(value, tuple) and value:
+        for item in value:
+            _check_value(name, item, usual[0])
+    elif type(value) is not type(usual) and (type(value), type(usual)) != (int, float):
+        raise ValueError(f"{name} {value!r}")
+    elif value == () or (isinstance(value, int | float) and not 0 <= value <= MOST):
+        raise ValueError(f"{name} {value!r} is not within 0 to {MOST}")
 
 
 def check_band(signal: SignalRecipe) -> None:
@@ -385,6 +390,7 @@ def _network(state: dict[str, Tensor], recipe: NetworkRecipe) -> SEResNet:
     with torch.device("meta"):  # takes no memory
         network = SEResNet(recipe)
     wanted = network.state_dict()
+    state = {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
     for name, value in state.items():
         if name in wanted and (value.shape, value.dtype) != (wanted[name].shape, wanted[name].dtype):
             found, usual = ((tuple(tensor.shape), tensor.dtype) for tensor in (value, wanted[name]))

@@ -38,12 +38,26 @@ WRONG_GAINS: Final = (
 )
 RIGHT_GAIN: Final = 1000.0  # counts per mV
 
+# What a source's recordings are sampled at, in Hz, and their longest in seconds: the Challenge's descriptions of its
+# data; PTB-XL publishes each recording at 100 Hz too. The one number of a signal that a header says only once.
+USUAL_FREQUENCIES: Final = (
+    ("A", 500.0, math.inf),
+    ("Q", 500.0, math.inf),
+    ("I", 257.0, math.inf),
+    ("S", 1000.0, math.inf),
+    ("HR", 500.0, math.inf),
+    ("HR", 100.0, 10.0),
+    ("E", 500.0, math.inf),
+    ("JS", 500.0, math.inf),
+)
+
 REPAIRS: Final[dict[str, str]] = {
     "no-header": "a MATLAB file without a header is taken as 12 leads in standard order, 500 Hz, 1000 counts per mV, "
     "age and sex unknown; only when files are scored, never in training",
     "wrong-gain": "a gain known to be wrong in the Challenge's first release is replaced by 1000 counts per mV",
     "default-gain": "a gain that is 0 or missing is taken as 200 counts per mV, as WFDB does",
     "default-frequency": "a missing sampling frequency is taken as 250 Hz, as WFDB does",
+    "unusual-frequency": "a sampling frequency that recordings of this source do not have; it counts all the same",
     "gains-differ": "the leads have different gains or baselines; each is taken as the header has it",
     "unknown-unit": "a gain in a unit other than V, mV or uV is taken as counts per mV",
     "lead-count": "the header describes fewer leads than it declares; those that it describes count",
@@ -306,6 +320,8 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
         name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, notes, known)
         if frequency is None:
             notes.add("default-frequency", f"{DEFAULT_FREQUENCY:g} Hz")
+        elif not _is_usual(_source(name), frequency, samples):
+            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {_source(name)}")
         leads = _read_leads(name, declared, lines[1:], notes)
         facts = _read_comments(comments, notes)
     except Refused as refusal:
@@ -320,6 +336,12 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
         codes=facts.get("dx", ()),
         repairs=notes.repairs(),
     )
+
+
+def _is_usual(source: str, frequency: float, samples: int | None) -> bool:
+    """Whether recordings of the source have this sampling frequency; of one that is not known any may be right."""
+    usual = [(hertz, longest) for prefix, hertz, longest in USUAL_FREQUENCIES if prefix == source]
+    return not usual or any(frequency == hertz and (samples or 0) / hertz <= longest for hertz, longest in usual)
 
 
 def header_codes(text: str | bytes | Sequence[str]) -> tuple[str, ...]:

@@ -124,8 +124,9 @@ class Account:
 
     def write_problems(self, path: Path) -> None:
         """Writes the list as CSV: a line `name,reason`, then one for each recording that cannot be used."""
+        rows = [(no_formula(name), no_formula(reason)) for name, reason in self.problems]
         text = io.StringIO()
-        csv.writer(text, lineterminator="\n").writerows([("name", "reason"), *self.problems])
+        csv.writer(text, lineterminator="\n").writerows([("name", "reason"), *rows])
         write_text(path, text.getvalue())
 
 
@@ -163,6 +164,12 @@ def score_folder(
     for line in account.lines():
         log.info("%s", line)
     return account
+
+
+def no_formula(text: str) -> str:
+    """Text for a cell of a CSV file: with an apostrophe before what a spreadsheet would take for a formula, as a file's
+    name may look (OWASP, CSV injection)."""
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text[:1] in ("\t", "\r") else text
 
 
 def printable(text: str) -> str:

@@ -166,6 +166,9 @@ KINDS = (
     in_header("sampling frequency -500", "X0001 12 500", "X0001 12 -500"),
     in_header("sampling frequency of a gigahertz", "X0001 12 500", "X0001 12 1e9"),
     in_header("sampling frequency NaN", "X0001 12 500", "X0001 12 NaN"),
+    Kind(
+        "sampling frequency that Georgia never has", TEXT.replace("12 500 ", "12 400 "), MATRIX, name="E0002"
+    ),
     in_header("sampling frequency missing", "X0001 12 500 600 12-May-2020 12:33:59", "X0001 12"),
     in_header("fewer samples declared than there are", " 600 12-May", " 599 12-May"),
     in_header("more samples declared than there are", " 600 12-May", " 7500 12-May"),

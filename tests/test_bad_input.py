@@ -266,6 +266,23 @@ def test_a_name_cannot_break_the_list_or_the_output(tmp_path: Path) -> None:
         assert list(csv.reader(file)) == [["name", "reason"], ["a,b", 'says "no", twice'], ["x?y?", "empty"]]
 
 
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1", "\rx"])
+def test_no_cell_of_the_list_is_a_formula(tmp_path: Path, cell: str) -> None:
+    """A spreadsheet would compute it, or call a program; with an apostrophe in front it shows it."""
+    Account(problems=[(cell, cell), ("A-1", "5 = 3")]).write_problems(tmp_path / "problems.csv")
+    with (tmp_path / "problems.csv").open(newline="") as file:
+        rows = list(csv.reader(file))
+    assert rows[1:] == [[f"'{cell}", f"'{cell}"], ["A-1", "5 = 3"]]
+
+
+def test_a_file_s_name_is_no_formula_in_the_list(model: Model, tmp_path: Path) -> None:
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "=cmd|' !A1.hea").write_bytes(b"")
+    score_folder(model, tmp_path / "data", tmp_path / "out", problems=tmp_path / "problems.csv")
+    assert (tmp_path / "problems.csv").read_text() == "name,reason\n'=cmd|' !A1,the header is empty\n"
+    assert (tmp_path / "out" / "=cmd|' !A1.csv").read_text().startswith("#=cmd|' !A1\n")
+
+
 # ----------------------------------------------------------------------------------------------------------- real dirt
 
 

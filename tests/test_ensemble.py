@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 from collections.abc import Callable
 from dataclasses import replace
@@ -19,6 +20,7 @@ from leadwise.classes import CODES
 from leadwise.decision import Answer
 from leadwise.devices import CPU, Processor
 from leadwise.ensemble import Model, ModelError, fold_file, load_model, save_facts, save_network
+from leadwise.files import sha256
 from leadwise.network import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
 from leadwise.signals import window_starts
@@ -111,6 +113,48 @@ def test_reduced_precision_runs_the_plain_networks(folder: Path) -> None:
     )
 
 
+def test_a_gpu_that_is_lost_leaves_the_answers_to_the_cpu(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The device `meta` keeps no values: what was copied there is lost, as with a GPU that went away."""
+    model = load_model(folder, Processor(torch.device("meta")))
+    assert model.stacked is None
+    signals, people = examples([100, 300])
+    expected = load_model(folder).predict(signals, people)
+    for _ in range(2):
+        answer = model.predict(signals, people)
+        np.testing.assert_array_equal(answer.scores, expected.scores)
+        np.testing.assert_array_equal(answer.labels, expected.labels)
+    assert caplog.text.count("the GPU failed") == caplog.text.count("the CPU goes on") == 1
+
+
+def test_a_gpu_that_fails_on_the_way_is_not_asked_again(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    plain = load_model(folder)
+    model = replace(plain, stacked=None, spare=ensemble.Spare(plain.networks))
+    original, calls = SEResNet.forward, []
+
+    def fail(network: SEResNet, *arguments: torch.Tensor) -> torch.Tensor:
+        calls.append(network)
+        if len(calls) > 4:  # the second network of the second batch
+            raise torch.AcceleratorError("CUDA error: unspecified launch failure\nCompile with TORCH_USE_CUDA_DSA")
+        return original(network, *arguments)
+
+    monkeypatch.setattr(SEResNet, "forward", fail)
+    signals, people = examples([100] * (ensemble.PLAIN + 1))
+    answer = model.predict(signals, people)
+    np.testing.assert_array_equal(answer.scores, plain.predict(signals, people).scores)
+    assert caplog.messages == ["the GPU failed: CUDA error: unspecified launch failure; the CPU goes on"]
+    model.predict(signals, people)
+    assert len(calls) == 5 and len(caplog.messages) == 1
+
+
+def test_an_error_of_the_cpu_stays_one(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = replace(load_model(folder), stacked=None)
+    monkeypatch.setattr(SEResNet, "forward", lambda *arguments: torch.zeros(2) + torch.zeros(3))
+    with pytest.raises(RuntimeError):
+        model.predict(*examples([100]))
+
+
 def test_the_folder_holds_plain_fp32_states_and_readable_facts(folder: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == [
         "fold0.safetensors",
@@ -175,10 +219,33 @@ def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
     return spoil
 
 
+def of_recipe(part: str, name: str, value: object) -> Callable[[Path], None]:
+    return edit(lambda facts: facts["recipe"][part].update({name: value}))
+
+
 def flip_one_bit(folder: Path) -> None:
     content = bytearray((folder / "fold1.safetensors").read_bytes())
     content[-3] ^= 1
     (folder / "fold1.safetensors").write_bytes(content)
+
+
+def pipe(name: str) -> Callable[[Path], None]:
+    def spoil(folder: Path) -> None:
+        (folder / name).unlink()
+        os.mkfifo(folder / name)
+
+    return spoil
+
+
+def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
+    """Other weights whose checksum is right: what a malicious folder may have."""
+
+    def spoil(folder: Path) -> None:
+        path = folder / "fold0.safetensors"
+        path.write_bytes(change(path.read_bytes()))
+        edit(lambda facts: facts["folds"][0].update(sha256=sha256(path)))(folder)
+
+    return spoil
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
@@ -196,6 +263,48 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a file elsewhere": (edit(lambda facts: facts["folds"][0].update(file="../x")), r"'\.\./x' is not a file name"),
     "no weights": (lambda folder: (folder / "fold2.safetensors").unlink(), r"fold2\.safetensors: No such file"),
     "a flipped bit": (flip_one_bit, r"fold1\.safetensors: damaged"),
+    "a name with a zero byte": (edit(lambda facts: facts["folds"][0].update(file="x\0")), r"is not a file name"),
+    "a name that is a number": (edit(lambda facts: facts["folds"][0].update(file=5)), r"5: No such file"),
+    "a checksum that is a number": (edit(lambda facts: facts["folds"][0].update(sha256=5)), r"fold0.*: damaged"),
+    "a fold that is a number": (edit(lambda facts: facts["folds"].append(5)), r"model\.json: TypeError"),
+    "a network twice": (edit(lambda facts: facts["folds"].append(facts["folds"][0])), r"two folds name the same file"),
+    "thresholds in words": (edit(lambda facts: facts["folds"][0].update(thresholds=["x"] * 24)), r"model\.json"),
+    "a threshold of NaN": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, np.nan)), "no number"),
+    "a threshold beyond numbers": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, 10**400)), "Over"),
+    "few prior labels": (edit(lambda facts: facts["prior"]["labels"].pop()), r"model\.json: needs .* prior"),
+    "a prior beyond 1": (edit(lambda facts: facts["prior"]["scores"].__setitem__(0, 1.5)), r"not in \[0, 1\]"),
+    "no training": (edit(lambda facts: facts.pop("training")), r"model\.json: .*training"),
+    "folds that are no list": (edit(lambda facts: facts.update(folds={"a": 1})), r"model\.json: .*folds"),
+    "JSON of many floors": (lambda folder: (folder / "model.json").write_text("[" * 100_000), r"model\.json: not JSON"),
+    "a description that is a pipe": (pipe("model.json"), r"model\.json: is no regular file"),
+    "weights that are a pipe": (pipe("fold1.safetensors"), r"fold1\.safetensors: is no regular file"),
+    "weights that are no tensors": (rewritten(lambda content: b"ECG" * 99), r"fold0\.safetensors: "),
+    "weights of an unknown type": (rewritten(lambda content: content.replace(b'"F32"', b'"F99"')), r"fold0.*: "),
+    "weights of another type": (rewritten(lambda content: content.replace(b'"F32"', b'"I32"')), r"fold0.*: .*int32"),
+    **{
+        f"{part} {name} {str(value)[:20]}": (of_recipe(part, name, value), found)
+        for part, name, value, found in (
+            ("signal", "window", 10**12, "window 1000000000000 is not within"),
+            ("signal", "window", "256", "window '256'"),
+            ("signal", "window", 10, "window 10, overlap 32"),
+            ("signal", "overlap", -1, "overlap -1 is not within"),
+            ("signal", "sampling_frequency", 0, "at 0 Hz"),
+            ("signal", "unit", 5, "unit 5"),
+            ("network", "stem_channels", 10**5, "size mismatch"),
+            ("network", "stem_channels", 0, "channels 0"),
+            ("network", "stem_channels", True, "stem_channels True"),
+            ("network", "block_channels", [4] * 9999, "9999 blocks"),
+            ("network", "block_channels", [], "block_channels"),
+            ("network", "block_channels", 8, "block_channels 8"),
+            ("network", "kernel", 8, "kernels 15 and 8"),
+            ("network", "reduction", 0, "reduction 0"),
+            ("network", "reduction", 5, "reduction 5"),
+            ("network", "leads", 8, "not 12 leads"),
+            ("network", "demographics", 4, "not 12 leads"),
+            ("network", "classes", 27, "not 12 leads"),
+            ("network", "dropout", None, "dropout None"),
+        )
+    },
     "another shape": (
         edit(lambda facts: facts["recipe"]["network"].update(stem_channels=8)),
         r"fold0\.safetensors: .*size mismatch",

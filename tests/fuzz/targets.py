@@ -1,0 +1,191 @@
+"""What the fuzzer throws bytes at: the readers of headers, signals, whole records and model folders.
+
+Each target takes bytes, and raises AssertionError, or whatever the reader raised, where a promise is broken: a reader
+raises nothing but its own error, opens no file but the record's own, and allocates no more than a small multiple of
+what the file has. `SEEDS` has what each begins with.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import resource
+import sys
+import tempfile
+from collections.abc import Callable
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.io
+
+from leadwise.header import MAX_LEADS, REPAIRS, Notes, RecordingError, Refused, parse_header
+from leadwise.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
+from leadwise.recording import read_recording
+
+LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
+COUNTS = np.arange(12 * 7, dtype=np.int16).reshape(12, 7) % 13
+SEPARATOR = b"\n%%%\n"  # between the files of one input
+MARGIN = 1 << 28  # bytes of address space that a reader may take on top of what the process has when it begins
+
+# --- Seeds
+
+
+def _header(name: str = "A0001", ending: str = "mat", gain: str = "1000/mV") -> bytes:
+    lines = [f"{name} 12 500 7 12-May-2020 12:33:59"]
+    for lead, row in zip(LEADS, COUNTS, strict=True):
+        form = "16+24" if ending == "mat" else "16"
+        lines.append(f"{name}.{ending} {form} {gain} 16 0 {row[0]} {row.sum()} 0 {lead}")
+    return "\n".join([*lines, "#Age: 74", "#Sex: Female", "#Dx: 59118001,426783006", ""]).encode()
+
+
+def _saved(compressed: bool, **matrices: Any) -> bytes:
+    file = BytesIO()
+    scipy.io.savemat(file, matrices, do_compression=compressed)
+    return file.getvalue()
+
+
+def _version4() -> bytes:
+    file = BytesIO()
+    scipy.io.savemat(file, {"val": COUNTS}, format="4")
+    return file.getvalue()
+
+
+HEADERS = [
+    _header(),
+    _header("E00018", gain="4880/mV"),
+    _header(gain="200.0(3)/uV").replace(b"500", b"500/500(0)"),
+    _header().replace(b"\n", b"\r\n"),
+]
+SIGNALS = [
+    _version4(),
+    _saved(False, val=COUNTS),
+    _saved(True, val=COUNTS),
+    _saved(False, other="text", val=COUNTS.astype(float)),
+    _saved(True, x=COUNTS.astype(np.int32), y=[[1, 2]]),
+]
+WFDB = [form.replace(b" 16 ", b" %d " % code, 12) for code in (16, 212, 80) for form in [_header(ending="dat")]]
+
+# --- Readers of recordings
+
+
+def header(raw: bytes) -> None:
+    """The header reader, with bytes."""
+    try:
+        found = parse_header(raw)
+    except RecordingError as error:
+        assert "\n" not in str(error)
+        return
+    assert 0 < len(found.leads) <= MAX_LEADS and {repair.name for repair in found.repairs} <= set(REPAIRS)
+    assert not any(mark in lead.file for lead in found.leads for mark in "/\\\0")
+
+
+def signal(raw: bytes) -> None:
+    """The reader of MATLAB files."""
+    try:
+        matrix = read_matrix(raw, 12, Notes())
+    except Refused:
+        return
+    assert matrix.nbytes <= MAX_INFLATION * len(raw) + MAX_SILENCE
+
+
+opened: set[str] = set()  # by this process since it was last emptied
+
+
+def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "open" and isinstance(arguments[0], str | bytes):
+        opened.add(os.fsdecode(arguments[0]))
+
+
+def record(raw: bytes) -> None:
+    """The reader of recordings, with a header and a signal file, as MATLAB's and as WFDB's."""
+    head, _, body = raw.partition(SEPARATOR)
+    folder = _folder()
+    for ending, content in ((".hea", head), (".mat", body), (".dat", body)):
+        Path(folder, f"A0001{ending}").write_bytes(content)
+    opened.clear()
+    try:
+        read_recording(Path(folder, "A0001.hea"))
+    except RecordingError as error:
+        assert "llocate" not in error.reason and "MemoryError" not in error.reason, error
+    own = (folder, f"{tempfile.gettempdir()}/leadwise-")  # wfdb sees links in a folder of the reader
+    code = (
+        sys.prefix,
+        sys.base_prefix,
+        str(Path(np.__file__).parent),
+    )  # libraries that are loaded when they are needed
+    assert all(path.startswith((*own, *code)) for path in opened), opened
+
+
+_folders: list[tempfile.TemporaryDirectory[str]] = []
+
+
+def _folder() -> str:
+    """A folder of this process, in memory where there is such a place."""
+    if not _folders:
+        place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+        _folders.append(tempfile.TemporaryDirectory(prefix="fuzz-", dir=place))
+        sys.addaudithook(_listen)
+    return _folders[0].name
+
+
+# --- The reader of model folders
+
+
+def model(raw: bytes) -> None:
+    """The reader of model folders: model.json and one network, whose checksum is made to fit."""
+    from leadwise.ensemble import ModelError, load_model
+
+    description, _, weights = raw.partition(SEPARATOR)
+    folder = Path(_folder())
+    checksum = hashlib.sha256(weights).hexdigest().encode()
+    (folder / "model.json").write_bytes(description.replace(b"CHECKSUM", checksum))
+    (folder / "fold0.safetensors").write_bytes(weights)
+    try:
+        load_model(folder)
+    except ModelError as error:
+        assert "llocate" not in str(error), error
+
+
+def _model_seeds() -> list[bytes]:
+    """A model of one small network: its two files."""
+    import torch
+
+    from leadwise.classes import CODES
+    from leadwise.ensemble import Answer, save_facts, save_network
+    from leadwise.network import SEResNet
+    from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
+
+    torch.set_num_threads(1)
+    shape = NetworkRecipe(stem_channels=1, block_channels=(1, 2), reduction=1, demographic_features=1)
+    recipe = Recipe("tiny", signal=SignalRecipe(window=64, overlap=8), network=shape)
+    prior = Answer(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        checksum = save_network(folder, 0, SEResNet(shape).state_dict())
+        folds = [{"file": "fold0.safetensors", "sha256": checksum, "thresholds": [0.5] * len(CODES)}]
+        save_facts(folder, recipe, prior, folds, {})
+        facts = json.loads((folder / "model.json").read_text())
+        description = json.dumps(facts).replace(checksum, "CHECKSUM").encode()
+        return [description + SEPARATOR + (folder / "fold0.safetensors").read_bytes()]
+
+
+def limit_memory() -> None:
+    """From here on, what takes more than `MARGIN` ends in a MemoryError."""
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    limit = pages * resource.getpagesize() + MARGIN
+    resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {"header": header, "signal": signal, "record": record, "model": model}
+SEEDS: dict[str, Callable[[], list[bytes]]] = {
+    "header": lambda: HEADERS + WFDB,
+    "signal": lambda: SIGNALS,
+    "record": lambda: (
+        [HEADERS[0] + SEPARATOR + body for body in SIGNALS]
+        + [head + SEPARATOR + COUNTS.astype("<i2").tobytes("F") for head in WFDB]
+    ),
+    "model": _model_seeds,
+}
