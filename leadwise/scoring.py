@@ -169,7 +169,7 @@ def score_folder(
 def no_formula(text: str) -> str:
     """Text for a cell of a CSV file: with an apostrophe before what a spreadsheet would take for a formula, as a file's
     name may look (OWASP, CSV injection)."""
-    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) or text[:1] in ("\t", "\r") else text
+    return f"'{text}" if text.lstrip().startswith(("=", "+", "-", "@")) else text
 
 
 def printable(text: str) -> str:
