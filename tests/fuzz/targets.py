@@ -127,6 +127,7 @@ def _folder() -> str:
     if not _folders:
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         _folders.append(tempfile.TemporaryDirectory(prefix="fuzz-", dir=place))
+        tempfile.gettempdir()  # tries it out with a file, once
         sys.addaudithook(_listen)
     return _folders[0].name
 
