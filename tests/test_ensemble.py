@@ -202,6 +202,17 @@ def same_weights(model: Model, state: dict[str, torch.Tensor]) -> bool:
     return all(torch.equal(found[name], value) for name, value in state.items())
 
 
+def test_halves_are_loaded_as_fp32(tmp_path: Path) -> None:
+    network = write_model(tmp_path, 1)[0]
+    checksum = save_network(tmp_path, 0, network.state_dict(), half=True)
+    fold = {"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}
+    save_facts(tmp_path, TINY, PRIOR, [fold], {"recordings": 0})
+    found = load_model(tmp_path).networks[0].state_dict()
+    for name, value in network.state_dict().items():
+        assert found[name].dtype == value.dtype
+        torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+
+
 def test_a_moved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:
     signals, people = examples([300])
     before = load_model(folder).predict(signals, people)

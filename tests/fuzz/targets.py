@@ -155,7 +155,8 @@ def _model_seeds() -> list[bytes]:
     import torch
 
     from leadwise.classes import CODES
-    from leadwise.ensemble import Answer, save_facts, save_network
+    from leadwise.decision import Answer
+    from leadwise.ensemble import save_facts, save_network
     from leadwise.network import SEResNet
     from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
 
