@@ -215,6 +215,12 @@ def test_one_ecg_is_told_by_name_with_threshold(data: Path, model: Path) -> None
     probabilities = [float(row[6:].split()[0]) for row, mark in zip(rows, marks, strict=False) if not mark]
     assert probabilities == sorted(probabilities, reverse=True)
     assert "1st degree av block (IAVB, 270492004)" in printed
+    folds = json.loads((model / "model.json").read_text())["folds"]
+    k = 22  # every recording has it
+    tp, fp, fn = (sum(fold["validation_counts"][name][k] for fold in folds) for name in ("tp", "fp", "fn"))
+    row = next(row for row in rows if CODES[k] in row)
+    assert f"{tp / (tp + fn):.2f}" in row and f"{tp / (tp + fp):.2f}" in row
+    assert "sensitivity and PPV: of the class on the 12 validation recordings" in printed
 
 
 def test_one_ecg_that_cannot_be_used_says_why(data: Path, model: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ TINY = Recipe(
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("data")
-    write_folder(folder, 48, 3, sources=["E", "A"], class_floor=0.05)
+    write_folder(folder, 48, 3, sources=["E", "A"], class_floor=0.03)
     (folder / "E09999.hea").write_text("E09999 twelve leads\n")
     return folder
 

@@ -72,13 +72,13 @@ class Gates:
 def draw_sample(labels: Booleans, most: int = MOST, each: int = EACH, seed: int = SEED) -> NDArray[np.int64]:
     """Places of at most `most` recordings, sorted: `each` of every class, the rarest first, then any."""
     order = np.random.default_rng(seed).permutation(len(labels))
-    chosen: list[int] = []
+    labels, free, chosen = labels[order], np.ones(len(labels), np.bool_), np.empty(0, np.int64)
     for k in np.argsort(labels.sum(axis=0), kind="stable"):
-        has = sum(labels[place, k] for place in chosen)
-        more = [int(place) for place in order if labels[place, k] and place not in chosen]
-        chosen += more[: max(0, each - has)]
-    chosen += [int(place) for place in order if place not in set(chosen)]
-    return np.sort(np.array(chosen[:most], np.int64))
+        lacking = max(0, each - int(labels[chosen, k].sum()))
+        more = np.flatnonzero(labels[:, k] & free)[:lacking]
+        free[more] = False
+        chosen = np.r_[chosen, more]
+    return np.asarray(np.sort(order[np.r_[chosen, np.flatnonzero(free)][:most]]))
 
 
 def one_network(model: Model, network: int) -> Model:

@@ -366,7 +366,7 @@ def _prepared(training: Training, places: NDArray[np.int64], model: Model) -> Pr
             signal = prepare(recording, model.recipe.signal)
         except RecordingError:
             continue
-        signals.append(signal.values)
+        signals.append(signal.values[:, : model.recipe.signal.window].copy())  # the rest of half an hour is not kept
         people.append(side_numbers(recording.header, signal))
         labels.append(training.read.labels[place])
     return Prepared(signals, np.array(people, np.float32), np.array(labels, np.bool_).reshape(-1, 24))
