@@ -37,7 +37,7 @@ def main(folder: Path) -> None:
     found = {}
     with joined() as group:
         for kernel in KERNELS:
-            run = FoldRun.begin(recipe(kernel), 7, CPU, group)
+            run = FoldRun.begin(recipe(kernel), 7, CPU, group=group)
             examples = Examples.of(dataset, CPU.device)
             run.network.train()
             losses = []
