@@ -10,7 +10,7 @@ import dataclasses
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,7 @@ from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
 from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
+from leadwise.distributed import ALONE, Group, joined
 from leadwise.ensemble import (
     Model,
     ModelError,
@@ -60,55 +61,87 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     Without `options` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
     of the same recordings and recipe is left as it is. After each fold the folder is a model of the folds so far, and
     after SIGTERM also of the epochs so far of the fold in work; where there is no epoch yet, SystemExit(143) is raised.
+    Where torchrun started several processes they train together.
     """
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     keep_freed_memory()
-    recipe, processor = chosen_recipe(options), choose_processor(options)
-    model, checkpoint = Path(model_directory), Path(model_directory, "checkpoint")
+    processor = choose_processor(options)
+    with joined() as group:
+        train_model(data_directory, Path(model_directory), options, processor, group)
+
+
+def train_model(data_directory: str, model: Path, options: TrainingOptions, processor: Processor, group: Group) -> None:
+    """What `training_code` says, in each of the processes of the group; the leader writes the model."""
+    recipe, checkpoint = chosen_recipe(options), model / "checkpoint"
     beginning = read_beginning(options.init, recipe) if options.init else None
     run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
     run["init"] = beginning.checksum if beginning else ""
-    remove_half_written(model, checkpoint)
-    tidy(model)
-    if is_finished(model, run) and not options.fresh:
-        return end_finished(model, checkpoint, data_directory, options.pages)
+    group.leader_first(lambda: remove_half_written(model, checkpoint))
+    group.leader_first(lambda: tidy(model))
+    if group.leader_first(lambda: is_finished(model, run) and not options.fresh):
+        if group.leads:
+            end_finished(model, checkpoint, data_directory, options.pages)
+        return
 
     for name in PAGES:  # of an earlier model
         (model / name).unlink(missing_ok=True)
-    begin_or_resume(checkpoint, run, options.fresh)
+    group.leader_first(lambda: begin_or_resume(checkpoint, run, options.fresh))
     networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
     plan = TimePlan(recipe.training.epochs, networks, limit=3600 * options.max_hours)
     folds: list[dict[str, Any]] = []
     with sigterm_stops():
         try:
             with stoppable():
-                dataset = prepare_dataset(data_directory, options.work or checkpoint, recipe.signal, options.jobs)
+                work = options.work or checkpoint
+                dataset = group.leader_first(lambda: prepare_dataset(data_directory, work, recipe.signal, options.jobs))
                 validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
                 unseen = ~np.isin(dataset.names, list(beginning.seen if beginning else ()))
                 learnt = Validation.of(dataset, recipe.signal.sampling_frequency)
-            while (fold := len(folds)) < plan.folds:
+
+            def fit(fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
                 validation = validation_of(fold, validation_fold, unseen)
                 path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
-                result = train_fold(
-                    dataset, validation, recipe, processor, path, seed, fold, plan, beginning and beginning.state(fold)
-                )
-                if result is not None:  # else the time is over, and the plan has no further folds
-                    folds.append(finish_fold(model, fold, result, dataset, validation, recipe, options.half))
+                start = beginning and beginning.state(fold)
+                return train_fold(dataset, validation, recipe, processor, path, seed, fold, plan, start, group)
+
+            if group.size >= plan.folds > 1:
+                fit_own(fit, plan, group)
+                if not group.leads:
+                    return
+                group = ALONE  # the leader finds all folds trained
+            while (fold := len(folds)) < plan.folds:
+                validation = validation_of(fold, validation_fold, unseen)
+                result = fit(fold, plan, group)
+                folds += [{}] if result else []  # else the time is over, and the plan has no further folds
+                if result and group.leads:  # the others only count
+                    folds[fold] = finish_fold(model, fold, result, dataset, validation, recipe, options.half)
                     learnt.note(fold, validation, result.probabilities)
                     learnt.save(model)
                 stopped = result.unfinished if result else ""
-                facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
-                save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
-                save_facts(model, recipe, prior_answer(dataset), folds, facts, ways_of(dataset.acquisitions))
+                if group.leads:
+                    facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
+                    save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
+                    save_facts(model, recipe, prior_answer(dataset), folds, facts, ways_of(dataset.acquisitions))
                 if stopped:
                     raise Stopped
         except Stopped:
             return end_unfinished(model, len(folds))
+    if not group.leads:
+        return
     shutil.rmtree(checkpoint)
     log.info("%s: %d networks", model, len(folds))
     if options.pages:
         leave_pages(model, data_directory)
+
+
+def fit_own(fit: Callable[[int, TimePlan, Group], FoldResult | None], plan: TimePlan, group: Group) -> None:
+    """Trains the fold of this process's number, where there is one, into its checkpoint; then all wait for the last."""
+    try:
+        if group.rank < plan.folds:
+            fit(group.rank, TimePlan(plan.epochs, group.rank + 1, limit=plan.limit), ALONE)
+    finally:
+        group.wait()  # also where SIGTERM stops it: the leader goes on with what there is
 
 
 def validation_of(fold: int, validation_fold: NDArray[np.int64], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:

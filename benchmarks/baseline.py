@@ -1,33 +1,54 @@
-"""The published way of scoring, written plainly, to measure against: files by SciPy, each lead interpolated, five eager
-networks in fp32 one after the other, one recording at a time, padded to the window. Knows nothing of the fast way."""
+"""The published way, written plainly, to measure against. Knows nothing of the fast way.
+
+Files by SciPy, each lead interpolated. Scoring: five eager networks in fp32 one after the other, one recording at a
+time, padded to the window. Training: an item a recording, read again in each epoch, an eager network in fp32 with
+PyTorch's own dropout and Adam.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import scipy.io
 import torch
 from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset
 
-from leadwise.network import SEResNet
+from leadwise.classes import CODES
+from leadwise.network import ResidualBlock, SEResNet
+from leadwise.recipes import PAPER
 
 WINDOW, SAMPLING_FREQUENCY = 4096, 257
 
 
-def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """Signal (12, samples) at 257 Hz and demographics (5,) of a recording, by loadmat and the header's lines."""
+def read_files(path: Path) -> tuple[NDArray[np.int16], list[str]]:
+    """ADC counts (12, samples) and header lines."""
     counts = scipy.io.loadmat(path.with_suffix(".mat"))["val"]
-    lines = path.with_suffix(".hea").read_text().splitlines()
+    with path.with_suffix(".hea").open() as header:
+        return counts, header.readlines()
+
+
+def resample(counts: NDArray[np.int16], lines: Sequence[str]) -> NDArray[np.float32]:
+    """Signal (12, samples) at 257 Hz, lead by lead."""
     length = counts.shape[1]
     frequency = float(lines[0].split(" ")[2])
     target = int(length / frequency * SAMPLING_FREQUENCY)
     source_times = np.linspace(0, length, length) / frequency
     target_times = np.linspace(0, target, target) / SAMPLING_FREQUENCY
-    signal = np.array([np.interp(target_times, source_times, lead) for lead in counts], np.float32)
-    facts = dict(line[1:].split(": ", 1) for line in lines if line.startswith("#"))
+    return np.array([np.interp(target_times, source_times, lead) for lead in counts], np.float32)
+
+
+def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+    """Signal (12, samples) at 257 Hz, demographics (5,) and labels (24,) of a recording."""
+    counts, lines = read_files(path)
+    facts = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
     female, male = facts["Sex"] == "Female", facts["Sex"] == "Male"
-    return signal, np.array([float(facts["Age"]) / 100, 0, female, male, female or male], np.float32)
+    person = np.array([float(facts["Age"]) / 100, 0, female, male, female or male], np.float32)
+    labels = np.array([code in facts["Dx"].split(",") for code in CODES], np.float32)
+    return resample(counts, lines), person, labels
 
 
 @torch.inference_mode()
@@ -35,7 +56,7 @@ def score(
     networks: list[SEResNet], thresholds: NDArray[np.float64], path: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Labels (24,) and mean probabilities (24,) of a recording that is not longer than the window."""
-    signal, person = read(path)
+    signal, person, _ = read(path)
     padded = np.zeros((1, 12, WINDOW), np.float32)
     padded[0, :, : signal.shape[1]] = signal
     probabilities, votes = np.zeros((len(networks), 24)), np.zeros(24, int)
@@ -47,3 +68,58 @@ def score(
     labels = 2 * votes >= len(networks)
     labels[votes.argmax()] = True
     return labels, probabilities.mean(0)
+
+
+def score_folder(networks: list[SEResNet], thresholds: NDArray[np.float64], paths: list[Path], output: Path) -> None:
+    """An output of four lines for each recording."""
+    for path in paths:
+        labels, scores = score(networks, thresholds, path)
+        rows = (CODES, labels.astype(int).tolist(), scores.tolist())
+        lines = [f"#{path.name}", *(",".join(map(str, row)) for row in rows)]
+        (output / f"{path.name}.csv").write_text("\n".join(lines) + "\n")
+
+
+class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
+    """A window, five numbers and 24 labels of each recording, from its files each time that it is asked for."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Cut or padded at a random place."""
+        signal, person, labels = read(self.paths[index])
+        window, spare = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
+        place = int(torch.randint(abs(spare) + 1, ()))
+        if spare > 0:
+            window[:] = signal[:, place : place + WINDOW]
+        else:
+            window[:, place : place + signal.shape[1]] = signal
+        return torch.from_numpy(window), torch.from_numpy(person), torch.from_numpy(labels)
+
+
+class Trainer:
+    """The network of recipe `paper` as PyTorch's own parts have it, and its optimiser."""
+
+    def __init__(self) -> None:
+        self.network, training = SEResNet(PAPER.network).train(), PAPER.training
+        for block in self.network.blocks:
+            assert isinstance(block, ResidualBlock)
+            block.dropout = nn.Dropout(PAPER.network.dropout)  # type: ignore[assignment]
+        self.optimiser = torch.optim.Adam(
+            self.network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay
+        )
+
+    def epoch(self, paths: Sequence[Path]) -> float:
+        """One pass over the recordings in batches of 64; the mean loss."""
+        loader = DataLoader(Windows(paths), PAPER.training.batch_size, shuffle=True, drop_last=True)
+        losses = []
+        for windows, people, labels in loader:
+            self.optimiser.zero_grad()
+            loss = nn.functional.binary_cross_entropy_with_logits(self.network(windows, people), labels)
+            loss.backward()  # type: ignore[no-untyped-call]
+            self.optimiser.step()
+            losses.append(loss.item())
+        return float(np.mean(losses))

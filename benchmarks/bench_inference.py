@@ -1,38 +1,47 @@
-"""Scoring a recording of 10 s with five networks on the CPU, one at a time, against the published way.
+"""Scoring recordings of 10 s with five networks of recipe `paper` on the CPU: against the published way, and against
+ONNX Runtime on the same networks where it is installed (requirements-dev.txt).
 
-Threads are PyTorch's own choice, one a core: OMP_NUM_THREADS=1 limits ours and the baseline's alike.
+Threads are PyTorch's own choice, one a core: OMP_NUM_THREADS=1 limits ours, the baseline's and ONNX Runtime's alike.
 """
 
 from __future__ import annotations
 
+import importlib.util
+import sys
 import tempfile
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.baseline import WINDOW, score
-from benchmarks.bench_reading import write_recording
+from benchmarks.baseline import WINDOW, read, score
+from benchmarks.baseline import score_folder as score_plainly
+from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.decision import Answer
 from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
 from leadwise.recipes import RECIPES
-from leadwise.scoring import score_files
+from leadwise.scoring import score_files, score_folder
 from leadwise.simulate import simulate
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_inference_")  # removed when the process ends
 NETWORKS = 5
+DRIVER, PART = 200, 1 / 8  # recordings of the driver's row, and how many of them the baseline has
 
 
-def write_model(folder: Path) -> Model:
+def write_model(folder: Path) -> None:
     """Five networks of recipe `paper` that never learned, with statistics of simulated ECGs: speed asks for no more."""
     torch.manual_seed(0)
     recipe, folds = RECIPES["paper"], []
     signals = torch.zeros(4, 12, WINDOW)
     for seed, row in enumerate(signals):
         row[:, :2570] = 1000 * torch.from_numpy(simulate([], seed, 257, 10))
+    folder.mkdir(parents=True, exist_ok=True)
     for fold in range(NETWORKS):
         network = SEResNet(recipe.network).train()
         for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm1d)):
@@ -42,32 +51,100 @@ def write_model(folder: Path) -> Model:
         checksum = save_network(folder, fold, network.state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": [0.3] * 24})
     save_facts(folder, recipe, Answer(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
-    return load_model(folder)
+
+
+@cache
+def paths(count: int = 1) -> list[Path]:
+    """So many recordings."""
+    return write_recordings(Path(FOLDER.name, f"data{count}"), count)
+
+
+@cache
+def model() -> Model:
+    """The five networks. Raises AssertionError where the fast way answers otherwise than the published one."""
+    write_model(Path(FOLDER.name, "model"))
+    loaded = load_model(Path(FOLDER.name, "model"))
+    labels, scores = score(list(loaded.networks), loaded.thresholds, paths()[0])
+    ours = next(iter(score_files(loaded, paths())))
+    if (ours.labels != labels).any() or np.abs(ours.scores - scores).max() > 1e-5:
+        raise AssertionError("the fast way answers otherwise than the published one")
+    return loaded
+
+
+def plainly(count: int) -> list[object]:
+    """The published way, one recording after the other."""
+    return [score(list(model().networks), model().thresholds, path) for path in paths(count)]
+
+
+def drive_plainly() -> None:
+    """The published way, from files to CSVs."""
+    output = Path(FOLDER.name, "plain")
+    output.mkdir(exist_ok=True)
+    score_plainly(list(model().networks), model().thresholds, paths(DRIVER)[: round(DRIVER * PART)], output)
+
+
+@cache
+def engines() -> list[Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]]:
+    """ONNX Runtime for each network: signals (1, 12, WINDOW) and demographics (1, 5) to logits (1, 24)."""
+    import onnxruntime
+
+    settings = onnxruntime.SessionOptions()
+    settings.intra_op_num_threads = torch.get_num_threads()
+    sessions = []
+    for fold, network in enumerate(model().networks):
+        file = Path(FOLDER.name, f"network{fold}.onnx")
+        example = (torch.zeros(1, 12, WINDOW), torch.zeros(1, 5))
+        torch.onnx.export(network, example, file, input_names=["signal", "person"], dynamo=False)
+        sessions.append(onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"]))
+    return [
+        lambda signal, person, s=session: s.run(None, {"signal": signal, "person": person})[0] for session in sessions
+    ]
+
+
+def by_onnx_runtime() -> NDArray[np.float64]:
+    """Mean probabilities (24,) of one recording, from its files. Raises AssertionError where ours are others."""
+    signal, person, _ = read(paths()[0])
+    padded = np.zeros((1, 12, WINDOW), np.float32)
+    padded[0, :, : signal.shape[1]] = signal
+    logits = np.stack([engine(padded, person[None])[0] for engine in engines()]).astype(np.float64)
+    return (1 / (1 + np.exp(-logits))).mean(0)
 
 
 def rows() -> list[Row]:
-    """One recording from its file to its labels, and a batch of 32 as the driver has it."""
-    folder = Path(FOLDER.name)
-    model = write_model(folder)
-    networks, thresholds = list(model.networks), model.thresholds
-    paths = [write_recording(folder, f"A{number:04d}") for number in range(32)]
-    labels, scores = score(networks, thresholds, paths[0])
-    ours = next(iter(score_files(model, paths[:1])))
-    if (ours.labels != labels).any() or np.abs(ours.scores - scores).max() > 1e-5:
-        raise AssertionError("the fast way answers otherwise than the published one")
-    return [
+    """One recording from its file to its labels, a batch of 32, and the driver."""
+    found = [
         Row(
             name="score one recording of 10 s, five networks, file to labels: published way",
-            ours=lambda: list(score_files(model, paths[:1])),
-            baseline=lambda: score(networks, thresholds, paths[0]),
+            ours=lambda: list(score_files(model(), paths())),
+            baseline=lambda: plainly(1),
             target=1.3,
             pairs=7,
         ),
         Row(
             name="score 32 recordings of 10 s, five networks, files to labels: published way",
-            ours=lambda: list(score_files(model, paths, jobs=2)),
-            baseline=lambda: [score(networks, thresholds, path) for path in paths],
+            ours=lambda: list(score_files(model(), paths(32), jobs=2)),
+            baseline=lambda: plainly(32),
             target=1.4,
             pairs=5,
         ),
+        Row(
+            name=f"driver, {DRIVER} recordings of 10 s, five networks, files to CSVs: published way (on {PART:.0%})",
+            ours=lambda: score_folder(model(), paths(DRIVER)[0].parent, Path(FOLDER.name, "outputs"), jobs=2),
+            baseline=drive_plainly,
+            target=1.4,
+            pairs=5,
+            part=PART,
+        ),
     ]
+    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
+    if missing:
+        print(f"no row of ONNX Runtime: {' and '.join(missing)} is not installed", file=sys.stderr)
+        return found
+    row = Row(
+        name="score one recording of 10 s, five networks, file to labels: ONNX Runtime",
+        ours=lambda: list(score_files(model(), paths())),
+        baseline=by_onnx_runtime,
+        target=1.0,
+        pairs=7,
+    )
+    return [*found, row]

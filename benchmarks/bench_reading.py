@@ -1,71 +1,74 @@
-"""Reading and preparing one 10-s recording of 500 Hz, against the plain way and against wfdb with SciPy."""
+"""One 10-s recording of 500 Hz: reading it, and reading and preparing it, against the plain ways and against wfdb."""
 
 from __future__ import annotations
 
 import tempfile
+from functools import cache
 from pathlib import Path
 
 import numpy as np
-import scipy.io
 import scipy.signal
 import wfdb
 from numpy.typing import NDArray
 
+from benchmarks import baseline
+from benchmarks.material import write_recording
 from benchmarks.run import Row
 from leadwise.recipes import RECIPES, SignalRecipe
 from leadwise.recording import read_recording
 from leadwise.signals import prepare
-from tests.conftest import header_text, v4_matrix
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_reading_")  # removed when the process ends
 PAPER = RECIPES["paper"].signal  # linear interpolation, counts
 POLYPHASE = SignalRecipe(unit="mV", resampling="polyphase")  # what resample_poly is to be compared with
 
 
-def write_recording(folder: Path, name: str = "A0001", samples: int = 5000, sampling_frequency: int = 500) -> Path:
-    """A Challenge recording of noise: what it shows does not matter for the time."""
-    data = np.random.default_rng(0).normal(0, 300, (12, samples)).astype(np.int16)
-    comments = ("#Age: 74", "#Sex: Male", "#Dx: 426783006", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown")
-    (folder / f"{name}.hea").write_text(header_text(name, data, sampling_frequency, comments=comments))
-    (folder / f"{name}.mat").write_bytes(v4_matrix(data))
-    return folder / name
+@cache
+def path() -> Path:
+    """The recording, written at the first call."""
+    return write_recording(Path(FOLDER.name))
 
 
-def plain(path: Path) -> NDArray[np.float32]:
+def plain() -> NDArray[np.float32]:
     """The published way: loadmat, the header's lines, interpolation lead by lead."""
-    counts = scipy.io.loadmat(path.with_suffix(".mat"))["val"]
-    with path.with_suffix(".hea").open() as header:
-        lines = header.readlines()
-    sampling_frequency = float(lines[0].split(" ")[2])
-    length = counts.shape[1]
-    target = int(length / sampling_frequency * 257)
-    source_times = np.linspace(0, length, length) / sampling_frequency
-    target_times = np.linspace(0, target, target) / 257
-    return np.array([np.interp(target_times, source_times, lead) for lead in counts], np.float32)
+    return baseline.resample(*baseline.read_files(path()))
 
 
-def by_wfdb(path: Path) -> NDArray[np.float32]:
+def by_wfdb() -> NDArray[np.float32]:
     """Two libraries: wfdb reads in mV, SciPy resamples."""
-    record = wfdb.rdrecord(str(path))
+    record = wfdb.rdrecord(str(path()))
     return np.asarray(scipy.signal.resample_poly(record.p_signal.T, 257, int(record.fs), axis=1), np.float32)
 
 
 def rows() -> list[Row]:
-    """The two rows of reading."""
-    path = write_recording(Path(FOLDER.name))
-    name = "read + prepare, 10 s at 500 Hz"
+    """The rows of reading."""
+    both, alone = "read + prepare, 10 s at 500 Hz", "read header and counts, 10 s at 500 Hz"
     return [
         Row(
-            name=f"{name}: loadmat + numpy.interp",
-            ours=lambda: prepare(read_recording(path), PAPER),
-            baseline=lambda: plain(path),
+            name=f"{alone}: loadmat + the header's lines",
+            ours=lambda: read_recording(path()),
+            baseline=lambda: baseline.read_files(path()),
+            target=1.5,
+            pairs=15,
+        ),
+        Row(
+            name=f"{alone}: wfdb.rdrecord",
+            ours=lambda: read_recording(path()),
+            baseline=lambda: wfdb.rdrecord(str(path()), physical=False),
+            target=10.0,
+            pairs=15,
+        ),
+        Row(
+            name=f"{both}: loadmat + numpy.interp",
+            ours=lambda: prepare(read_recording(path()), PAPER),
+            baseline=plain,
             target=1.0,
             pairs=15,
         ),
         Row(
-            name=f"{name}: wfdb.rdrecord + resample_poly",
-            ours=lambda: prepare(read_recording(path), POLYPHASE),
-            baseline=lambda: by_wfdb(path),
+            name=f"{both}: wfdb.rdrecord + resample_poly",
+            ours=lambda: prepare(read_recording(path()), POLYPHASE),
+            baseline=by_wfdb,
             target=3.0,
             pairs=15,
         ),

@@ -15,15 +15,17 @@ import importlib.util
 import json
 import os
 import platform
+import resource
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, TypedDict
+from typing import Any, NamedTuple, NotRequired, TypedDict
 
 HERE = Path(__file__).resolve().parent
 SHORTEST = 0.05  # seconds; a quicker call is repeated until its timing lasts this long
+LONG = 20 * SHORTEST  # seconds; a call that takes as long at its first time is not called again before it is timed
 
 
 class Row(TypedDict):
@@ -34,6 +36,7 @@ class Row(TypedDict):
     baseline: Callable[[], object]
     target: float  # least ratio aimed at
     pairs: int  # timings of each, in turn
+    part: NotRequired[float]  # how much of our work the baseline does, where all of it would take too long; 1 at most
 
 
 class Result(NamedTuple):
@@ -48,6 +51,12 @@ class Result(NamedTuple):
     baseline: float
 
 
+def cpu_seconds() -> float:
+    """What this process and its ended children have computed, threads added up: comparable on a busy machine too."""
+    used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(each.ru_utime + each.ru_stime for each in used)
+
+
 def seconds(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
     """The time of one call, from `repeats` calls in a row."""
     start = clock()
@@ -58,8 +67,8 @@ def seconds(call: Callable[[], object], repeats: int, clock: Callable[[], float]
 
 def repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
     """Warms a call up; how often it must be repeated for a timing that the clock's grain does not blur."""
-    call()  # first-time costs: imports, caches, compilation
-    once = seconds(call, 1, clock)
+    first = seconds(call, 1, clock)  # with first-time costs: imports, caches, compilation
+    once = seconds(call, 1, clock) if first < LONG else first
     return max(1, round(SHORTEST / once)) if once > 0 else 1000
 
 
@@ -75,7 +84,7 @@ def measure(row: Row, clock: Callable[[], float] = time.perf_counter) -> Result:
         else:
             baseline = seconds(row["baseline"], baseline_repeats, clock)
             ours = seconds(row["ours"], ours_repeats, clock)
-        times.append((ours, baseline))
+        times.append((ours, baseline / row.get("part", 1.0)))
     ratios = [baseline / ours for ours, baseline in times]
     middle = [statistics.median(column) for column in zip(*times, strict=True)]
     return Result(row["name"], statistics.median(ratios), min(ratios), max(ratios), row["target"], *middle)
@@ -130,6 +139,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("benchmarks.run", description="Measures ratios of speed.", allow_abbrev=False)
     parser.add_argument("--only", metavar="PATTERN", help="measure these rows alone, leave results.json as it is")
     parser.add_argument("--folder", type=Path, default=HERE, help="where bench_*.py and results.json lie")
+    parser.add_argument("--cpu", action="store_true", help="CPU time, for a busy machine; leaves results.json as it is")
     arguments = parser.parse_args(argv)
     rows = list(find_rows(arguments.folder, arguments.only or "*"))
     if not rows:
@@ -137,9 +147,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     results = []
     for row in rows:
         print(f"measuring {row['name']} ({row['pairs']} pairs)", file=sys.stderr, flush=True)
-        results.append(measure(row))
+        results.append(measure(row, cpu_seconds if arguments.cpu else time.perf_counter))
     print(machine(), table(results), sep="\n")
-    if arguments.only is None:
+    if arguments.only is None and not arguments.cpu:
         # whole runs alone: ratios that stand together in the file come from one run
         temporary = arguments.folder / ".results.json"
         temporary.write_text(as_json(results, machine()))

@@ -14,7 +14,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import compress, groupby
+from itertools import chain, compress, groupby
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -33,6 +33,7 @@ from leadwise.signals import prepare, side_numbers
 
 PREPARATION_VERSION = 4  # raised when the same files would give other arrays
 CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
+AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
 
@@ -184,8 +185,13 @@ def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepare
 def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> Iterator[_Prepared | tuple[str, str]]:
     """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead."""
     chunks = [headers[first : first + CHUNK] for first in range(0, len(headers), CHUNK)]
-    parallel = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")
-    for chunk in parallel(joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in chunks):
+    work = [joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in chunks]
+    try:
+        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work)
+    except ValueError:  # joblib says so of a backend that gives no result before it has all, as Ray's
+        parallel = joblib.Parallel(n_jobs=jobs)
+        results = chain.from_iterable(parallel(work[first : first + AT_ONCE]) for first in range(0, len(work), AT_ONCE))
+    for chunk in results:
         yield from chunk
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import platform
+import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -14,6 +16,7 @@ import torch
 from leadwise.options import NetworkOptions
 
 M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
+ROOM = 0.5  # of a GPU's free memory: what prepared recordings may take of it, the rest is for networks and activations
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
@@ -71,6 +74,26 @@ def keep_freed_memory() -> None:
         library = ctypes.CDLL(None)
         library.mallopt(M_MMAP_MAX, 0)
         library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+
+
+def fits(size: int, device: torch.device) -> bool:
+    """Whether so many bytes of prepared recordings may lie in the device's memory; on a CPU they are there already."""
+    return device.type != "cuda" or size <= ROOM * torch.cuda.mem_get_info(device)[0]
+
+
+@cache
+def matrix_rate(processor: Processor) -> float:
+    """Operations a second of a large matrix product in the processor's precision, the best of a few: the roof under
+    which networks run. A multiplication and its addition are two operations."""
+    size, times = (8192 if processor.device.type == "cuda" else 1024), []
+    matrix = torch.full((size, size), 1 / size, dtype=processor.dtype, device=processor.device)
+    product = torch.empty_like(matrix)
+    for _ in range(5):
+        start = time.perf_counter()
+        torch.mm(matrix, matrix, out=product)
+        product[0, 0].item()  # a GPU has done it by then
+        times.append(time.perf_counter() - start)
+    return 2 * size**3 / min(times)
 
 
 def _cpu_name() -> str:

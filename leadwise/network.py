@@ -146,3 +146,21 @@ class SEResNet(nn.Module):
 def parameter_count(network: nn.Module) -> int:
     """The number of trained parameters (running statistics of batch norms not counted)."""
     return sum(parameter.numel() for parameter in network.parameters())
+
+
+def operations(recipe: NetworkRecipe, samples: int) -> int:
+    """Operations of one window (12, samples) forward, a multiplication and its addition being two: the convolutions'
+    and linear layers' as they are published, whatever computes them. Training takes three times as many."""
+    time = -(-samples // 2)  # after the stem's convolution
+    products = time * recipe.leads * recipe.stem_channels * recipe.stem_kernel
+    time, inputs = -(-time // 2), recipe.stem_channels
+    for outputs in recipe.block_channels:
+        if outputs != inputs:
+            time = -(-time // 2)
+            products += time * inputs * outputs  # the shortcut
+        products += time * (inputs + outputs) * outputs * recipe.kernel
+        products += 2 * outputs * (outputs // recipe.reduction)
+        inputs = outputs
+    products += recipe.demographics * recipe.demographic_features
+    products += (inputs + recipe.demographic_features) * recipe.classes
+    return 2 * products

@@ -16,6 +16,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -233,6 +234,7 @@ class _Format(NamedTuple):
     offset: int  # bytes before the first sample
 
 
+@lru_cache(maxsize=64)
 def _format(text: str) -> _Format:
     numbers = dict(zip("x:+", (1, 0, 0), strict=True))
     code, *parts = re.split(r"([x:+])", text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,16 @@ from leadwise.augmentation import Batch, augmented
 from leadwise.checkpoint import State, load_checkpoint, save_checkpoint
 from leadwise.columns import ColumnNetwork
 from leadwise.dataset import Dataset
-from leadwise.devices import Processor
+from leadwise.devices import Processor, fits, matrix_rate
+from leadwise.distributed import ALONE, Group, share_norms
 from leadwise.metric import challenge_metric
-from leadwise.network import SEResNet
+from leadwise.network import SEResNet, operations
 from leadwise.plan import TimePlan
 from leadwise.progress import duration, log
 from leadwise.recipes import Recipe, TrainingRecipe
 from leadwise.signals import window_starts
 from leadwise.stopping import Stopped, check_stop, stoppable
+from leadwise.streaming import HostSamples
 from leadwise.thresholds import decide
 
 VERSION = f"2, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
@@ -42,36 +44,60 @@ PLAIN_FACTS = ("history", "setbacks", "parts", "validation_batch", "over")  # fi
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A prepared data set as tensors on the training device."""
+    """A prepared data set as tensors on the training device; where that is too small the signals stay on the host."""
 
-    samples: Tensor  # (samples of all, 12)
-    starts: Tensor  # (n,) first row of each recording
+    samples: Tensor | HostSamples  # (samples of all, 12)
+    starts: Tensor  # (n,) first row of each recording; this and the lengths lie where the signals do
     lengths: Tensor  # (n,) rows
+    host_lengths: Tensor  # (n,) the same on the host
     demographics: Tensor  # (n, 5)
     targets: Tensor  # (n, 24) float32; what is learned: labels, and what stands in for them where a recipe says so
 
     @classmethod
-    def of(cls, dataset: Dataset, device: torch.device, stand_ins: bool = False) -> Examples:
-        """The data set's arrays; on a CPU the signals stay in their memory map."""
+    def of(
+        cls, dataset: Dataset, device: torch.device, stand_ins: bool = False, stream: bool | None = None
+    ) -> Examples:
+        """The data set's arrays; on a CPU the signals stay in their memory map. `stream` leaves them on the host also
+        for a GPU; by default where they do not fit (`devices.fits`)."""
+        samples, lengths = torch.from_numpy(dataset.samples), torch.from_numpy(dataset.lengths)
+        stream = not fits(dataset.samples.nbytes, device) if stream is None else stream
+        place = torch.device("cpu") if stream else device
         return cls(
-            samples=torch.from_numpy(dataset.samples).to(device),
-            starts=torch.from_numpy(dataset.starts).to(device),
-            lengths=torch.from_numpy(dataset.lengths).to(device),
+            samples=HostSamples(samples, device) if stream else samples.to(device),
+            starts=torch.from_numpy(dataset.starts).to(place),
+            lengths=lengths.to(place),
+            host_lengths=lengths,
             demographics=torch.from_numpy(dataset.demographics).to(device),
             targets=torch.from_numpy(dataset.targets(stand_ins)).to(device, torch.float32),
         )
+
+    @property
+    def device(self) -> torch.device:
+        """Where windows are wanted."""
+        return self.targets.device
+
+    def expect(self, indices: Tensor, offsets: Tensor, window: int) -> None:
+        """Begins to fetch windows that will be asked for next, where signals are streamed."""
+        if isinstance(self.samples, HostSamples):
+            self.samples.expect(self._rows(indices, offsets, window)[0])
 
     def windows(self, indices: Tensor, offsets: Tensor, window: int) -> Tensor:
         """Windows (batch, 12, window) that begin at row `offsets` (batch,) of the recordings `indices` (batch,).
 
         An offset may be negative: rows before a recording's first and behind its last are zero.
         """
+        rows, inside = self._rows(indices, offsets, window)
+        values = self.samples.take(rows) if isinstance(self.samples, HostSamples) else self.samples[rows]
+        values = values * inside.to(values.device).unsqueeze(2)  # (batch, window, 12)
+        return values.transpose(1, 2).contiguous()  # (batch, 12, window)
+
+    def _rows(self, indices: Tensor, offsets: Tensor, window: int) -> tuple[Tensor, Tensor]:
+        """Rows of the signals (batch, window), and which of them are inside their recording."""
+        indices, offsets = indices.to(self.starts.device), offsets.to(self.starts.device)
         rows = offsets.unsqueeze(1) + torch.arange(window, device=offsets.device)  # (batch, window)
         lengths = self.lengths[indices].unsqueeze(1)
         inside = (rows >= 0) & (rows < lengths)
-        rows = rows.clamp(min=0).minimum(lengths - 1) + self.starts[indices].unsqueeze(1)
-        values = self.samples[rows] * inside.unsqueeze(2)  # (batch, window, 12)
-        return values.transpose(1, 2).contiguous()  # (batch, 12, window)
+        return rows.clamp(min=0).minimum(lengths - 1) + self.starts[indices].unsqueeze(1), inside
 
 
 def random_offsets(lengths: Tensor, window: int, generator: torch.Generator) -> Tensor:
@@ -131,14 +157,18 @@ class FoldRun:
     validation_batch: int = VALIDATION_BATCH
     over: bool = False  # no epoch is to follow
     keep: str = "best"  # TrainingRecipe.keep
+    group: Group = ALONE  # of processes that train this network together
 
     @classmethod
-    def begin(cls, recipe: Recipe, seed: int, processor: Processor, start: State | None = None) -> FoldRun:
+    def begin(
+        cls, recipe: Recipe, seed: int, processor: Processor, start: State | None = None, group: Group = ALONE
+    ) -> FoldRun:
         """A network with fresh weights, the same seed gives the same ones; or with those of `start`."""
         torch.manual_seed(seed)
         network = SEResNet(recipe.network).to(processor.device)
         if start is not None:
             network.load_state_dict(start)
+        share_norms(network, group)
         training = recipe.training
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimiser]
         optimiser = kind(
@@ -152,8 +182,9 @@ class FoldRun:
             judged_forward = ColumnNetwork(judged) if columns_serve(processor, recipe) else judged
         generator = torch.Generator().manual_seed(seed)
         return cls(
-            network, forward, processor, optimiser, judged, judged_forward, generator, scaler, keep=training.keep
-        )
+            network, forward, processor, optimiser, judged, judged_forward, generator, scaler,
+            keep=training.keep, group=group,
+        )  # fmt: skip
 
     @property
     def best_epoch(self) -> int:
@@ -175,7 +206,9 @@ class FoldRun:
             self.best_probabilities = torch.from_numpy(probabilities)
 
     def save(self, path: Path) -> None:
-        """Writes everything that the next epoch depends on as the newest checkpoint."""
+        """Writes everything that the next epoch depends on as the newest checkpoint; of several processes one does."""
+        if not self.group.leads:
+            return
         tensors = {f"network.{name}": value for name, value in self.network.state_dict().items()}
         if self.judged is not self.network:
             tensors |= {f"average.{name}": value for name, value in self.judged.state_dict().items()}
@@ -226,7 +259,7 @@ class FoldResult:
     state: State  # fp32, on the CPU
     probabilities: NDArray[np.float32]  # (validation recordings, 24)
     best_epoch: int  # 0, 1, ...: whose weights these are
-    history: list[dict[str, float]]  # per epoch: learning_rate, loss, validation_score, seconds, recordings_per_second
+    history: list[dict[str, float]]  # one entry an epoch, see `run_epoch`
     setbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, and what came then
     unfinished: str = ""  # why there are fewer epochs than planned, where more are to follow
 
@@ -255,6 +288,7 @@ def train_fold(
     fold: int = 0,
     plan: TimePlan | None = None,
     start: State | None = None,
+    group: Group = ALONE,
 ) -> FoldResult | None:
     """Trains one network on the recordings that are not in `validation` (n,), keeping the weights that the recipe says.
 
@@ -267,7 +301,7 @@ def train_fold(
     """
     plan = plan or TimePlan(recipe.training.epochs, fold + 1)
     examples = Examples.of(dataset, processor.device, recipe.training.stand_ins)
-    run = _begin_or_resume(FoldRun.begin(recipe, seed, processor, start), checkpoint, fold, plan)
+    run = _begin_or_resume(FoldRun.begin(recipe, seed, processor, start, group), checkpoint, fold, plan)
     result = FoldResult.of(run) if run.history else None
     try:
         with stoppable():
@@ -278,7 +312,9 @@ def train_fold(
                     result = FoldResult.of(run)
                     _report(fold, run.history, plan.epochs)
                 except NotFiniteError as error:
-                    run = _step_back(run, FoldRun.begin(recipe, seed, processor, start), checkpoint, fold, str(error))
+                    run = _step_back(
+                        run, FoldRun.begin(recipe, seed, processor, start, group), checkpoint, fold, str(error)
+                    )
                     result = FoldResult.of(run) if run.history else None
                 except OutOfTimeError:
                     break
@@ -319,30 +355,35 @@ def run_epoch(
 
     loss, trained = train_epoch(run, examples, torch.from_numpy(members), rate, recipe, time_is_up)
     speed = trained / max(plan.clock() - start, 1e-9)
-    if trained < len(members) and time_is_up(trained) and not first:
+    if trained < len(members) and run.group.any(time_is_up(trained)) and not first:
         raise OutOfTimeError
     probabilities = predict(run, examples, dataset.lengths, held_out, recipe)
     if not np.isfinite(probabilities).all():
         raise NotFiniteError("a probability is not finite")
     answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
+    work = 3 * operations(recipe.network, recipe.signal.window)  # of a recording, forward and backward
     entry = {
         "learning_rate": rate(0.5),
         "loss": loss,
         "validation_score": challenge_metric(dataset.labels[held_out], answers),
         "seconds": plan.clock() - start,
         "recordings_per_second": speed,
+        "share_of_matrix_rate": speed * work / (run.group.size * matrix_rate(run.processor)),
     }
-    run.note_epoch(entry, probabilities)
     plan.after_epoch(fold, epoch + 1, entry["seconds"])
+    plan.epochs, plan.folds = run.group.agree(plan.epochs, plan.folds)
+    entry["seconds_left"] = entry["seconds"] * max(0, plan.epochs - epoch - 1)  # of this fold
+    run.note_epoch(entry, probabilities)
     run.over = len(run.history) >= plan.epochs
 
 
 def _begin_or_resume(run: FoldRun, checkpoint: Path, fold: int, plan: TimePlan) -> FoldRun:
     """The run as its checkpoint has it, or as it is where there is none."""
-    if run.load(checkpoint):
+    if run.group.leader_first(lambda: run.load(checkpoint)):
         log.info("fold %d: goes on after epoch %d", fold, len(run.history))
         if not run.over:
             plan.after_epoch(fold, len(run.history), run.history[-1]["seconds"])
+            plan.epochs, plan.folds = run.group.agree(plan.epochs, plan.folds)
     return run
 
 
@@ -381,25 +422,42 @@ def train_epoch(
     `rate` gives the learning rate when a share of the epoch has passed. After each batch `time_is_up` is asked, with
     the recordings so far, whether to end. Raises NotFiniteError.
     """
-    window, size = recipe.signal.window, min(recipe.training.batch_size, len(members))
+    size = min(recipe.training.batch_size, len(members))
+    if size < run.group.size:
+        raise ValueError(f"{run.group.size} processes cannot share batches of {size} recordings")
     run.network.train()
+    run.group.draw_apart(run.generator)
     order = members[torch.randperm(len(members), generator=run.generator)]
     losses: list[Tensor] = []
-    for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
+    for first, batch, offsets in _batches(run, examples, order, size, recipe.signal.window):
         for group in run.optimiser.param_groups:
             group["lr"] = rate(first / len(order))
-        batch = order[first : first + size].to(examples.starts.device)
-        offsets = random_offsets(examples.lengths[batch], window, run.generator)
         losses.append(train_batch(run, examples, batch, offsets, recipe))
         if run.judged is not run.network:
             average_weights(run.judged, run.network, recipe.training.average)
         if len(losses) % LOSS_CHECK == 0:
             _check_finite(losses[-LOSS_CHECK:])
         check_stop()
-        if time_is_up(size * len(losses)):
+        if run.group.any(time_is_up(size * len(losses))):
             break
     _check_finite(losses)
     return float(torch.stack(losses).mean()), size * len(losses)
+
+
+def _batches(
+    run: FoldRun, examples: Examples, order: Tensor, size: int, window: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Where each batch begins in `order`, its recordings and the offsets of their windows, both on the host; drawn one
+    batch ahead, so that it can be fetched meanwhile."""
+    upcoming: list[tuple[int, Tensor, Tensor]] = []
+    for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
+        batch = order[first : first + size]
+        offsets = random_offsets(examples.host_lengths[batch], window, run.generator)
+        examples.expect(run.group.share(batch), run.group.share(offsets), window)
+        upcoming.append((first, batch, offsets))
+        if len(upcoming) > 1:
+            yield upcoming.pop(0)
+    yield from upcoming
 
 
 @torch.no_grad()
@@ -436,7 +494,7 @@ def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
             loss = _accumulate(run, examples, batch, offsets, recipe)
             break
         except torch.OutOfMemoryError:
-            if run.parts >= len(batch):
+            if run.parts >= len(batch) or run.group.size > 1:  # the others would wait for this process
                 raise
         run.parts *= 2  # outside the handler, which holds on to the tensors of what failed
         torch.cuda.empty_cache()
@@ -448,10 +506,11 @@ def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
 
 def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, recipe: Recipe) -> Tensor:
     """Leaves the gradient of the batch's mean loss in the network, from as many parts as the run needs."""
-    size = math.ceil(len(batch) / run.parts)
+    own, places = run.group.share(batch), run.group.share(offsets)
+    size = math.ceil(len(own) / run.parts)
     run.optimiser.zero_grad()
-    total = torch.zeros((), device=batch.device)
-    for members, starts in zip(torch.split(batch, size), torch.split(offsets, size), strict=True):
+    total = torch.zeros((), device=examples.device)
+    for members, starts in zip(torch.split(own, size), torch.split(places, size), strict=True):
         windows = examples.windows(members, starts, recipe.signal.window)
         seen = Batch(windows, examples.demographics[members], examples.targets[members])
         seen = augmented(seen, recipe.augmentation, recipe.signal.sampling_frequency)
@@ -461,7 +520,8 @@ def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
         loss = loss * (len(members) / len(batch))  # by 1 where there is one part
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    return total
+    run.group.add_up_gradients(run.network.parameters())
+    return run.group.add_up(total)
 
 
 @torch.inference_mode()
@@ -470,10 +530,11 @@ def predict(
 ) -> NDArray[np.float32]:
     """Probabilities (members, 24): the mean over the test windows of each recording."""
     run.judged.eval()
-    device, window = examples.starts.device, recipe.signal.window
-    table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap)).to(device)
-    indices = torch.from_numpy(members).to(device)
-    total = torch.zeros(len(members), examples.targets.shape[1], device=device)
+    window = recipe.signal.window
+    table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap))
+    count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
+    table, indices = run.group.share(table), torch.from_numpy(members)
+    total = torch.zeros(len(members), examples.targets.shape[1], device=examples.device)
     first = 0
     while first < len(table):
         owners, offsets = table[first : first + run.validation_batch].unbind(1)
@@ -488,11 +549,10 @@ def predict(
             torch.cuda.empty_cache()
             log.warning("out of memory: %d windows at a time in validation", run.validation_batch)
             continue
-        total.index_add_(0, owners, probabilities)
+        total.index_add_(0, owners.to(total.device), probabilities)
         first += len(owners)
         check_stop()
-    count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
-    return (total / count).cpu().numpy()
+    return (run.group.add_up(total).cpu() / count).numpy()
 
 
 def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, window: int) -> Tensor:
@@ -504,7 +564,9 @@ def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Ten
 def _report(fold: int, history: Sequence[dict[str, float]], epochs: int) -> None:
     last = history[-1]
     log.info(
-        "fold %d epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %.1f recordings/s, %s left",
+        "fold %d epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, "
+        "%.0f %% of the matrix rate, %s left",
         fold, len(history), epochs, last["loss"], last["validation_score"], last["learning_rate"],
-        last["recordings_per_second"], duration(last["seconds"] * max(0, epochs - len(history))),
+        duration(last["seconds"]), last["recordings_per_second"], 100 * last["share_of_matrix_rate"],
+        duration(last["seconds_left"]),
     )  # fmt: skip

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from benchmarks.run import SHORTEST, Result, Row, as_json, find_rows, main, measure, table
+from benchmarks.run import LONG, SHORTEST, Result, Row, as_json, cpu_seconds, find_rows, main, measure, table
 
 
 class Clock:
@@ -40,15 +42,28 @@ def test_the_ratio_is_the_baselines_time_by_ours() -> None:
 
 def test_the_first_call_is_not_measured_and_pairs_alternate() -> None:
     clock = Clock()
-    row = Row(name="x", ours=clock.work("o", 90.0, 1.0), baseline=clock.work("b", 900.0, 1.0), target=1, pairs=3)
-    assert measure(row, clock).high == 1.0
+    row = Row(name="x", ours=clock.work("o", 0.9, 0.1), baseline=clock.work("b", 0.8, 0.1), target=1, pairs=3)
+    assert measure(row, clock).high == pytest.approx(1.0)
     assert "".join(clock.log) == "oobb" + "bo" + "ob" + "bo"
+
+
+def test_a_long_call_is_warmed_up_once() -> None:
+    clock = Clock()
+    row = Row(name="x", ours=clock.work("o", LONG), baseline=clock.work("b", 2 * LONG), target=1, pairs=1)
+    assert measure(row, clock).ratio == 2.0
+    assert "".join(clock.log) == "ob" + "bo"
+
+
+def test_a_baseline_may_do_a_part_of_the_work() -> None:
+    clock = Clock()
+    row = Row(name="x", ours=clock.work("o", 2.0), baseline=clock.work("b", 1.0), target=1, pairs=1, part=0.25)
+    assert measure(row, clock)[1:] == (2.0, 2.0, 2.0, 1, 2.0, 4.0)
 
 
 def test_median_and_range_are_those_of_the_pairs() -> None:
     clock = Clock()
-    # after warm-up and calibration the pairs' ratios are 2, 8 and 4
-    baseline = clock.work("base", 1.0, 1.0, 2.0, 8.0, 4.0)
+    # after the warm-up the pairs' ratios are 2, 8 and 4
+    baseline = clock.work("base", 1.0, 2.0, 8.0, 4.0)
     result = measure(Row(name="x", ours=clock.work("ours", 1.0), baseline=baseline, target=1, pairs=3), clock)
     assert (result.ratio, result.low, result.high) == (4.0, 2.0, 8.0)
 
@@ -101,6 +116,14 @@ def test_a_part_of_the_rows_leaves_the_results_alone(folder: Path) -> None:
     (folder / "results.json").write_text("as it was")
     assert main(["--folder", str(folder), "--only", "beta"]) == 0
     assert (folder / "results.json").read_text() == "as it was"
+
+
+def test_cpu_time_leaves_the_results_alone_and_counts_children(folder: Path) -> None:
+    assert main(["--folder", str(folder), "--cpu"]) == 0
+    assert not (folder / "results.json").exists()
+    before = cpu_seconds()
+    subprocess.run([sys.executable, "-c", "sum(range(10**6))"], check=True)
+    assert cpu_seconds() > before
 
 
 def test_a_pattern_that_fits_no_row_is_an_error(folder: Path) -> None:

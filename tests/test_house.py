@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
-    {"files", "recipes", "classes", "progress", "header", "stopping", "toom_cook"},
+    {"files", "recipes", "classes", "progress", "header", "stopping", "toom_cook", "streaming"},
     {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {
         "recording",
@@ -24,6 +24,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
         "expected_reward",
         "calibration",
         "augmentation",
+        "distributed",
     },
     {"signals", "decision", "familiarity"},
     {"dataset", "quality", "inference", "columns"},

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
 
-from leadwise.network import Dropout, SEResNet, SqueezeExcitation, parameter_count
+from leadwise.network import Dropout, SEResNet, SqueezeExcitation, operations, parameter_count
 from leadwise.recipes import QUICK, NetworkRecipe
 
 TINY = NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2)
@@ -106,3 +107,26 @@ def test_same_seed_same_dropout() -> None:
         torch.manual_seed(5)
         draws.append(Dropout(0.5).train()(torch.ones(64)))
     assert torch.equal(*draws)
+
+
+@pytest.mark.parametrize("recipe, samples", [(NetworkRecipe(), 4096), (QUICK.network, 1111)])
+def test_operations_are_those_of_all_layers(recipe: NetworkRecipe, samples: int) -> None:
+    counted = 0
+
+    def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        nonlocal counted
+        weight = module.weight
+        assert isinstance(weight, Tensor)
+        counted += 2 * output.numel() * weight[0].numel()
+
+    network = SEResNet(recipe).eval()
+    for module in network.modules():
+        if isinstance(module, nn.Conv1d | nn.Linear):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.zeros(1, 12, samples), torch.zeros(1, 5))
+    assert operations(recipe, samples) == counted
+
+
+def test_training_of_the_published_network_takes_9_6_thousand_million_operations_a_window() -> None:
+    assert 3 * operations(NetworkRecipe(), 4096) == pytest.approx(9.65e9, rel=0.01)

@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from leadwise import header as header_module
 from leadwise.recording import (
     REPAIRS,
     LeadHeader,
@@ -856,3 +857,33 @@ def test_a_mutated_matrix_is_read_or_refused(write_record, edits, raw):
         return
     assert recording.counts.shape[0] == 12
     assert recording.counts.nbytes < 64 * 1032 * (len(raw) + 100)
+
+
+LINE_WORDS = st.tuples(
+    st.sampled_from(["A0001.mat", "A0001.mat", "A0001.mat", "B.mat", "a/b.mat"]),
+    st.sampled_from(["16+24", "16", "16x1+24", "16x2", "212"]),
+    st.sampled_from(["1000/mV", "1000.0(0)/mV", "4880/mV", "0/mV", "1(3)/mV", "5/kg", "1e99/mV"]),
+    st.sampled_from(["16", "16", "12"]),
+    st.sampled_from(["0", "0", "7", "x"]),
+    st.integers(-40_000, 40_000).map(str) | st.sampled_from(["+3", "9" * 19]),
+    st.integers(-40_000, 40_000).map(str) | st.just("no"),
+    st.sampled_from(["0", "1"]),
+    st.sampled_from(["I", "aVR", "V1", "lead 1", "", "\u00b5", "MLII\u00a0"]),
+)
+
+
+@given(st.lists(LINE_WORDS, min_size=1, max_size=4), st.sampled_from([" ", " ", "  ", "\t"]))
+def test_plain_signal_lines_are_read_as_all_others(lines: list[tuple[str, ...]], blank: str) -> None:
+    """The short way of reading a line, against the way that every line can go."""
+    text = "\n".join([f"E0001 {len(lines)} 500 5000", *(blank.join(words) for words in lines)])
+
+    def read() -> object:
+        try:
+            return parse_header(text)
+        except RecordingError as error:
+            return str(error)
+
+    short = read()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(header_module, "_PLAIN_LEAD", re.compile("(?!)"))
+        assert read() == short

@@ -139,6 +139,8 @@ def test_a_fold_learns_and_keeps_its_best_epoch(
     scores = [entry["validation_score"] for entry in result.history]
     assert len(scores) == 3 and result.best_epoch == scores.index(max(scores))
     assert result.history[-1]["loss"] < result.history[0]["loss"]
+    assert all(entry["share_of_matrix_rate"] > 0 for entry in result.history)
+    assert [entry["seconds_left"] > 0 for entry in result.history] == [True, True, False]
     assert result.probabilities.shape == (validation.sum(), 24)
     assert ((result.probabilities > 0) & (result.probabilities < 1)).all()
 

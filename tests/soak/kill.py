@@ -27,7 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[2]
 # half-written ones, and a network that model.json does not describe yet: a third of the kills
 FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
-TIMES = ("seconds", "recordings_per_second")
+TIMES = ("seconds", "recordings_per_second", "share_of_matrix_rate", "seconds_left")
 OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages")
 
 

@@ -1,0 +1,53 @@
+"""Preparing recordings of 10 s at 500 Hz: two processes against one, and one against `loadmat` and `numpy.interp` that
+keep nothing. The workers are warm: joblib's stay from the first call, which is not timed."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from functools import cache
+from pathlib import Path
+
+from benchmarks import baseline
+from benchmarks.material import write_recordings
+from benchmarks.run import Row
+from leadwise.dataset import prepare_dataset
+from leadwise.recipes import PAPER
+
+FOLDER = tempfile.TemporaryDirectory(prefix="bench_preparing_")  # removed when the process ends
+RECORDINGS, PART = 2000, 1 / 4
+
+
+@cache
+def paths() -> list[Path]:
+    """The recordings, on the disk and in its cache."""
+    return write_recordings(Path(FOLDER.name, "data"), RECORDINGS)
+
+
+def ours(jobs: int) -> None:
+    """Reads, resamples, stores and checksums all."""
+    work = Path(FOLDER.name, f"work{jobs}")
+    shutil.rmtree(work, ignore_errors=True)
+    prepare_dataset(paths()[0].parent, work, PAPER.signal, jobs)
+
+
+def plainly() -> None:
+    """The published way on a part of them."""
+    for path in paths()[: round(RECORDINGS * PART)]:
+        baseline.resample(*baseline.read_files(path))
+
+
+def rows() -> list[Row]:
+    """The rows of preparing."""
+    name = f"prepare {RECORDINGS:,} recordings of 10 s"
+    return [
+        Row(name=f"{name}: 2 jobs against 1", ours=lambda: ours(2), baseline=lambda: ours(1), target=1.6, pairs=5),
+        Row(
+            name=f"{name}, 1 job: loadmat + numpy.interp (on {PART:.0%}), nothing stored",
+            ours=lambda: ours(1),
+            baseline=plainly,
+            target=1.0,
+            pairs=5,
+            part=PART,
+        ),
+    ]
