@@ -67,8 +67,9 @@ class Validation:
     def part(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Validation:
         """Some of the recordings, by a mask (n,) or by places."""
         places = np.arange(len(self))[chosen]
-        values = {name: getattr(self, name)[places] for name in ARRAYS}
-        return Validation(*(tuple(getattr(self, name)[place] for place in places) for name in NAMES), **values)
+        values: dict[str, Any] = {name: getattr(self, name)[places] for name in ARRAYS}
+        texts: dict[str, Any] = {name: tuple(getattr(self, name)[place] for place in places) for name in NAMES}
+        return Validation(**texts, **values)
 
     @property
     def validated(self) -> Validation:
@@ -93,8 +94,8 @@ def load_validation(folder: Path) -> Validation:
     try:
         arrays: dict[str, Any] = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        texts = [tuple(map(str, json.loads(metadata[name]))) for name in NAMES]
-        validation = Validation(*texts, **arrays)
+        texts: dict[str, Any] = {name: tuple(map(str, json.loads(metadata[name]))) for name in NAMES}
+        validation = Validation(**texts, **arrays)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged, {error}") from None
     if any(len(getattr(validation, name)) != len(validation) for name in (*NAMES, *ARRAYS)) or validation.labels.shape[

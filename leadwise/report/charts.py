@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -210,7 +210,7 @@ def ages(edges: Sequence[float], groups: dict[str, Floats], name: str, alternati
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for place, (group, counts) in enumerate(groups.items()):
-            look = {"color": COLOURS[place], "linestyle": LINES[place]}
+            look: dict[str, Any] = {"color": COLOURS[place], "linestyle": LINES[place]}
             axes.stairs(counts, edges, label=group, linewidth=2, **look)
         axes.set(xlabel="age, years", ylabel="recordings")
         axes.grid(alpha=0.25, color=INK)
