@@ -210,8 +210,7 @@ def ages(edges: Sequence[float], groups: dict[str, Floats], name: str, alternati
         figure = Figure(figsize=(7.2, 2.8), layout="constrained")
         axes = figure.add_subplot()
         for place, (group, counts) in enumerate(groups.items()):
-            look = {"color": COLOURS[place], "linestyle": LINES[place]}
-            axes.stairs(counts, edges, label=group, linewidth=2, **look)
+            axes.stairs(counts, edges, label=group, linewidth=2, color=COLOURS[place], linestyle=LINES[place])
         axes.set(xlabel="age, years", ylabel="recordings")
         axes.grid(alpha=0.25, color=INK)
         figure.legend(loc="outside upper right", ncols=3, frameon=False, labelcolor=INK)

@@ -125,7 +125,7 @@ def training_page(training: Training, model: Model | None) -> str:
     """The page as text; with a model also what its leads are worth."""
     content = page_content(training.read, training.scores, "this training, every recording once")
     pictures = content["pictures"] | {name: Markup(svg) for name, svg in _pictures(training).items()}
-    leads = _leads(training, model) if model else {"why": "the recordings were not there"}
+    leads: dict[str, Any] = _leads(training, model) if model else {"why": "the recordings were not there"}
     thresholds = _thresholds(training)
     if thresholds is not None:
         content["heads"] = (*HEADS, "threshold")
