@@ -32,7 +32,8 @@ from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import prepare, side_numbers
 
 PREPARATION_VERSION = 4  # raised when the same files would give other arrays
-CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal
+CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal ...
+CHUNK_BYTES = 8_000_000  # ... and at most so many bytes of their files: one recording of half an hour has 11 MB
 AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
@@ -178,14 +179,39 @@ def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepare
             continue
         repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
         rows, numbers = np.ascontiguousarray(signal.values.T), side_numbers(recording.header, signal)
-        results.append(_Prepared(recording.header, rows, numbers, acquisition(recording), repairs))
+        header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
+        results.append(_Prepared(header, rows, numbers, acquisition(recording), repairs))
     return results
+
+
+def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
+    """The recordings in order, in lists of at most `CHUNK` and, but for single ones, of `CHUNK_BYTES`."""
+    chunk: list[Path] = []
+    room = CHUNK_BYTES
+    for header in headers:
+        size = _signal_bytes(header)
+        if chunk and (len(chunk) == CHUNK or size > room):
+            yield chunk
+            chunk, room = [], CHUNK_BYTES
+        chunk.append(header)
+        room -= size
+    if chunk:
+        yield chunk
+
+
+def _signal_bytes(header: Path) -> int:
+    """The size of the file beside a header that probably has its signal."""
+    for ending in (".mat", ".MAT", ".dat", ".DAT"):
+        try:
+            return header.with_suffix(ending).stat().st_size
+        except OSError:
+            continue
+    return 0
 
 
 def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> Iterator[_Prepared | tuple[str, str]]:
     """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead."""
-    chunks = [headers[first : first + CHUNK] for first in range(0, len(headers), CHUNK)]
-    work = [joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in chunks]
+    work = [joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in _chunks(headers)]
     try:
         results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work)
     except ValueError:  # joblib says so of a backend that gives no result before it has all, as Ray's

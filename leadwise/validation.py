@@ -67,7 +67,7 @@ class Validation:
     def part(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Validation:
         """Some of the recordings, by a mask (n,) or by places."""
         places = np.arange(len(self))[chosen]
-        values: dict[str, Any] = {name: getattr(self, name)[places] for name in ARRAYS}
+        values = {name: getattr(self, name)[places] for name in ARRAYS}
         texts: dict[str, Any] = {name: tuple(getattr(self, name)[place] for place in places) for name in NAMES}
         return Validation(**texts, **values)
 
@@ -80,7 +80,8 @@ class Validation:
         """Writes it to a model folder, whole."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
         with whole_file(folder / FILE) as handle:
-            handle.write(save(arrays, {name: json.dumps(getattr(self, name)) for name in NAMES}))
+            # one entry, since safetensors writes several in an order that differs from run to run
+            handle.write(save(arrays, {"texts": json.dumps({name: getattr(self, name) for name in NAMES})}))
 
 
 ARRAYS = tuple(field.name for field in fields(Validation) if field.name not in NAMES)
@@ -94,7 +95,8 @@ def load_validation(folder: Path) -> Validation:
     try:
         arrays: dict[str, Any] = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
-        texts: dict[str, Any] = {name: tuple(map(str, json.loads(metadata[name]))) for name in NAMES}
+        stored = json.loads(metadata["texts"])
+        texts: dict[str, Any] = {name: tuple(map(str, stored[name])) for name in NAMES}
         validation = Validation(**texts, **arrays)
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged, {error}") from None

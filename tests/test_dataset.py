@@ -13,6 +13,7 @@ from conftest import header_text, v4_matrix
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leadwise import dataset as dataset_module
 from leadwise.classes import CODES, label_vector
 from leadwise.dataset import (
     NO_DIAGNOSIS,
@@ -70,6 +71,26 @@ def test_prepared_recordings_are_those_of_the_files(folder: Path, tmp_path: Path
         assert dataset.sources[row] == recording.header.source
     assert dataset.starts[-1] + dataset.lengths[-1] == len(dataset.samples)
     assert dataset.samples.dtype == np.float32
+
+
+@pytest.mark.parametrize("limit", [1, 30_000])
+def test_large_recordings_go_to_workers_in_small_chunks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+) -> None:
+    expected = prepare_dataset(folder, tmp_path / "plain", SIGNAL)
+    monkeypatch.setattr(dataset_module, "CHUNK_BYTES", limit)
+    chunks: list[int] = []
+    original = dataset_module._prepare_chunk
+
+    def prepare_chunk(paths: list[Path], *arguments: object) -> object:
+        chunks.append(len(paths))
+        return original(paths, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(dataset_module, "_prepare_chunk", prepare_chunk)
+    found = prepare_dataset(folder, tmp_path / "small", SIGNAL)
+    np.testing.assert_array_equal(found.samples, expected.samples)
+    assert found.names == expected.names and sum(chunks) == 44
+    assert max(chunks) == 1 if limit == 1 else 1 < max(chunks) < 6  # files of 7 to 14 kB
 
 
 def test_recordings_are_found_below_and_hidden_ones_are_not(folder: Path) -> None:
