@@ -73,9 +73,9 @@ def test_prepared_recordings_are_those_of_the_files(folder: Path, tmp_path: Path
     assert dataset.samples.dtype == np.float32
 
 
-@pytest.mark.parametrize("limit", [1, 30_000])
+@pytest.mark.parametrize("limit, most", [(1, 2), (30_000, 5)])
 def test_large_recordings_go_to_workers_in_small_chunks(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
 ) -> None:
     expected = prepare_dataset(folder, tmp_path / "plain", SIGNAL)
     monkeypatch.setattr(dataset_module, "CHUNK_BYTES", limit)
@@ -90,7 +90,7 @@ def test_large_recordings_go_to_workers_in_small_chunks(
     found = prepare_dataset(folder, tmp_path / "small", SIGNAL)
     np.testing.assert_array_equal(found.samples, expected.samples)
     assert found.names == expected.names and sum(chunks) == 44
-    assert max(chunks) == 1 if limit == 1 else 1 < max(chunks) < 6  # files of 7 to 14 kB
+    assert max(chunks) == most  # files of 7 to 14 kB; two headers in a row have none, so one part is longer
 
 
 def test_recordings_are_found_below_and_hidden_ones_are_not(folder: Path) -> None:
