@@ -644,7 +644,7 @@ def test_a_missing_header_is_assumed_where_that_is_asked_for(write_record, count
 @pytest.mark.parametrize("name", [name for name in REPAIRS if name != "no-header"])
 def test_each_repair_is_named_and_the_signal_stays(write_record, counts, name):
     header, matrix = REPAIRED[name](header_text("A0001", counts), v4_matrix(counts))
-    recording = read_recording(write_record("S0001" if name == "wrong-gain" else "A0001", header, matrix))
+    recording = read_recording(write_record("E0001" if name == "wrong-gain" else "A0001", header, matrix))
     assert names(recording.repairs) == [name]
     assert recording.repairs[0].detail
     assert recording.counts.shape == counts.shape
