@@ -14,13 +14,16 @@ DEMO_TEST := 400
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: demo/.training demo/.test ## install, simulate recordings, train recipe quick, run the driver, evaluate, report
+demo: demo/.training demo/.test ## install, simulate recordings, score them with pretrained, train recipe quick, run the driver, evaluate, report
+	$(python) driver.py pretrained demo/test demo/outputs-pretrained
+	$(python) evaluate_12ECG_score.py demo/test demo/outputs-pretrained
 	$(python) train_model.py demo/training demo/model --recipe quick
 	$(python) driver.py demo/model demo/test demo/outputs
 	$(python) evaluate_12ECG_score.py demo/test demo/outputs --report demo/test.html
 	@echo
 	@echo "Recordings to train on  demo/training"
 	@echo "Recordings to test on   demo/test"
+	@echo "What the model that comes with the program says of them: demo/outputs-pretrained"
 	@echo "The trained model       demo/model    (make demo again finds it finished and trains nothing)"
 	@echo "An answer for each      demo/outputs, and how good they are: demo/test.html"
 	@echo "The training's report   demo/model/report.html"

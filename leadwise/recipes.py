@@ -85,9 +85,9 @@ class DecisionRecipe:
     """How probabilities become labels: the two-step search (paper, section 2.5), or the labels of highest expected
     reward under calibrated probabilities."""
 
-    method: Literal["search", "reward"] = "search"
     common_steps: int = 10  # step 1: one threshold for all classes, over 0, 1/10, ..., 1
     class_steps: int = 100  # step 2: each class in turn, over 0, 1/100, ..., 1
+    method: Literal["search", "reward"] = "search"
     # reward: how far class frequencies move (in logits) from the training data's to those of hospitals in general (the
     # mean of the Challenge's four larger sources), for recordings acquired as no training recording was
     general: float = 0.0
@@ -129,7 +129,7 @@ ROBUST = Recipe(
         stand_ins=True,
     ),
     augmentation=AugmentationRecipe(filters=0.5, noise=0.3, gain=0.1, lead_loss=0.3, anonymous=0.1, mixup=0.3),
-    decision=DecisionRecipe("reward", general=1.0),
+    decision=DecisionRecipe(method="reward", general=1.0),
 )
 
 # A quarter of the channels, a smaller window: minutes on two cores, for the demo and the tests.

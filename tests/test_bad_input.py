@@ -231,7 +231,7 @@ def test_an_unknown_failure_of_one_recording_does_not_end_the_run(
 
 
 def test_probabilities_that_are_no_numbers_are_never_written(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflow(self: Model, signals: Any, demographics: Any) -> Answer:
+    def overflow(self: Model, signals: Any, demographics: Any, acquisitions: Any) -> Answer:
         return Answer(np.zeros((len(signals), 24), bool), np.full((len(signals), 24), np.nan))
 
     monkeypatch.setattr(Model, "predict", overflow)

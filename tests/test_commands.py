@@ -156,7 +156,7 @@ def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path,
     (copy / "checkpoint" / "run.json").write_text('{"recipe": {}, "data": "other"}')
     (copy / "checkpoint" / "fold0.safetensors").write_bytes(b"of another run")
     assert (
-        "starting anew: the recipe and the data and the version changed"
+        "starting anew: the recipe and the data and the version and the init changed"
         in run("train_model.py", data, copy, *QUICK).stdout
     )
 

@@ -35,7 +35,7 @@ def test_the_reward_rule_step_by_step() -> None:
         {"calibration": dataclasses.asdict(calibration), "learned": row.tolist()}
         for calibration, row in zip(calibrations, learned, strict=True)
     ]
-    rule = make_rule(DecisionRecipe("reward", general=0.5), folds)
+    rule = make_rule(DecisionRecipe(method="reward", general=0.5), folds)
     strange = np.arange(given.shape[1]) % 2 == 0
     answer = rule.answer(given, strange)
     calibrated = np.mean(
