@@ -89,8 +89,8 @@ def test_an_array_is_answered_as_its_file_is(
     comments = ("#Age: 40.5", "#Sex: Female")
     order = [3, 0, 7, 1, 2, 4, 5, 6, 8, 9, 10, 11]
     names = [LEADS[k] for k in order]
-    header = header_text("A0001", counts, frequency, leads=names, comments=comments)
-    file = model.predict(write_record(header=header))
+    header = header_text("X0001", counts, frequency, leads=names, comments=comments)  # of no known source
+    file = model.predict(write_record("X0001", header=header))
     of = {"sampling_frequency": frequency, "lead_names": names, "age": 40.5, "sex": "female"}
     for array, unit in ((counts, None), (counts, "uV"), (counts.astype(float), "uV"), (counts / 1000, "mV")):
         result = model.predict(array, unit=unit, name="mine", **of)
