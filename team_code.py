@@ -251,11 +251,12 @@ def finish_fold(
 def calibration_facts(
     result: FoldResult, dataset: Dataset, validation: NDArray[np.bool_], recipe: Recipe
 ) -> dict[str, Any]:
-    """What `decision.RewardRule` asks for: the network's calibration, on the validation part, and how frequent the
-    classes were in the training part. Both are of what the network was taught."""
+    """What `decision.RewardRule` asks for: the network's calibration, on the validation part, of what it was taught;
+    how frequent the classes were in that, and among the labels, in the training part."""
     targets = dataset.targets(recipe.training.stand_ins)
     calibration: Calibration = fit(targets[validation], result.probabilities)
-    return {"calibration": dataclasses.asdict(calibration), "learned": targets[~validation].mean(0).tolist()}
+    frequencies = {"learned": targets[~validation].mean(0), "labelled": dataset.labels[~validation].mean(0)}
+    return {"calibration": dataclasses.asdict(calibration)} | {key: each.tolist() for key, each in frequencies.items()}
 
 
 def prior_answer(dataset: Dataset) -> Answer:

@@ -51,7 +51,8 @@ def scores_of(found: Arrays, test: str, general: float) -> Floats:
     """Probabilities (recordings, 24), calibrated on what the run was chosen on; of foreign recordings moved towards
     hospitals in general."""
     calibration: Calibration = fit(found["choose_targets"], found["choose"])
-    rule = RewardRule((calibration,), found["learned"].astype(np.float64), general)
+    labelled = found["prior"].mean(0)
+    rule = RewardRule((calibration,), found["learned"].astype(np.float64), labelled, general)
     strange = foreign(found[f"{test}_acquisitions"], ways_of(found["acquisitions"]))
     return rule.probabilities(found[test][None].astype(np.float64), strange)
 

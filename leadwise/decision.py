@@ -58,11 +58,16 @@ class VoteRule:
 
 @dataclass(frozen=True, eq=False)
 class RewardRule:
-    """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, for
-    foreign recordings moved towards a hospital of which nothing is known."""
+    """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, moved to
+    the class frequencies of where a recording comes from.
+
+    That is the training data's labels, which never have what only a stand-in taught (classes.STAND_INS); for foreign
+    recordings it is a hospital of which nothing is known.
+    """
 
     calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation part
-    learned: Floats  # (24,) how frequent the classes were in what the networks were taught
+    learned: Floats  # (24,) how frequent the classes were in what the networks were taught ...
+    labelled: Floats  # ... and among the labels
     general: float  # how far they move to `classes.general_frequencies` for a foreign recording
 
     @property
@@ -74,8 +79,11 @@ class RewardRule:
         """The scores, (recordings, 24), of probabilities (networks, recordings, 24) without NaN."""
         pairs = zip(self.calibrations, probabilities, strict=True)
         calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
-        share = np.zeros(len(calibrated)) if foreign is None else self.general * foreign
-        return shift_prior(calibrated, self.learned, general_frequencies(), share)
+        at_home = shift_prior(calibrated, self.learned, self.labelled)
+        if foreign is None:
+            return at_home
+        elsewhere = shift_prior(calibrated, self.learned, general_frequencies(), self.general)
+        return np.where(foreign[:, None], elsewhere, at_home)
 
     def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
         """See `Rule`."""
@@ -90,8 +98,9 @@ class RewardRule:
 
 
 def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rule:
-    """The rule of a model from what its folds found: `thresholds` (24), or `calibration` and `learned` (24), the class
-    frequencies. Raises KeyError, TypeError or ValueError where something is missing or of another form."""
+    """The rule of a model from what its folds found: `thresholds` (24), or `calibration` and the class frequencies
+    `learned` and `labelled` (24). Raises KeyError, TypeError or ValueError where something is missing or of another
+    form."""
     if not folds:
         raise ValueError("needs at least one fold")
     if recipe.method == "search":
@@ -104,9 +113,13 @@ def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rul
     calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
     if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
         raise ValueError(f"{len(CODES)} offsets a fold are needed")
-    learned = np.array([fold["learned"] for fold in folds], np.float64)
-    if learned.shape != (len(folds), len(CODES)):
-        raise ValueError(f"{len(CODES)} class frequencies a fold are needed, not {learned.shape}")
-    if not ((learned >= 0) & (learned <= 1)).all():
-        raise ValueError("a class frequency is not in [0, 1]")
-    return RewardRule(calibrations, learned.mean(0), recipe.general)
+    learned, labelled = (_frequencies([fold[name] for fold in folds]) for name in ("learned", "labelled"))
+    return RewardRule(calibrations, learned, labelled, recipe.general)
+
+
+def _frequencies(folds: Sequence[Sequence[float]]) -> Floats:
+    """The mean over the folds of their class frequencies, (24,)."""
+    each = np.array(folds, np.float64)
+    if each.shape != (len(folds), len(CODES)) or not ((each >= 0) & (each <= 1)).all():
+        raise ValueError(f"{len(CODES)} class frequencies in [0, 1] a fold are needed")
+    return np.asarray(each.mean(0))

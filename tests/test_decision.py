@@ -32,7 +32,7 @@ def test_the_reward_rule_step_by_step() -> None:
     calibrations = [Calibration(1.3, -0.1, tuple(random.normal(0, 0.3, 24))) for _ in range(2)]
     learned = random.uniform(0.01, 0.3, (2, 24))
     folds = [
-        {"calibration": dataclasses.asdict(calibration), "learned": row.tolist()}
+        {"calibration": dataclasses.asdict(calibration), "learned": row.tolist(), "labelled": (row / 2).tolist()}
         for calibration, row in zip(calibrations, learned, strict=True)
     ]
     rule = make_rule(DecisionRecipe(method="reward", general=0.5), folds)
@@ -41,7 +41,9 @@ def test_the_reward_rule_step_by_step() -> None:
     calibrated = np.mean(
         [expit(logit(p) / c.temperature + c.offsets) for p, c in zip(given, calibrations, strict=True)], 0
     )
-    moved = logit(calibrated) + 0.5 * strange[:, None] * (logit(general_frequencies()) - logit(learned.mean(0)))
+    elsewhere = 0.5 * (logit(general_frequencies()) - logit(learned.mean(0)))
+    at_home = logit(learned.mean(0) / 2) - logit(learned.mean(0))
+    moved = logit(calibrated) + np.where(strange[:, None], elsewhere, at_home)
     np.testing.assert_allclose(answer.scores, expit(moved), atol=1e-6)
     np.testing.assert_array_equal(answer.labels, best_labels(answer.scores))
     assert answer.labels.any(1).all() and np.isnan(rule.thresholds).all() and rule.thresholds.shape == (2, 24)
@@ -50,13 +52,25 @@ def test_the_reward_rule_step_by_step() -> None:
 def test_general_zero_leaves_the_calibrated_probabilities() -> None:
     given = probabilities(1)
     calibration = fit(given[0] > 0.3, given[0])
-    rule = RewardRule((calibration,), np.full(24, 0.1), 0.0)
+    rule = RewardRule((calibration,), np.full(24, 0.1), np.full(24, 0.1), 0.0)
     np.testing.assert_allclose(rule.answer(given).scores, calibration.apply(given[0]), atol=1e-6)
+
+
+def test_what_only_a_stand_in_taught_is_answered_elsewhere_alone() -> None:
+    given = np.full((1, 2, 24), 0.02)
+    given[:, :, [13, 20]] = 0.9
+    labelled = np.full(24, 0.1)
+    labelled[13] = 0  # PVC, which the training data never label
+    answer = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), labelled, 1.0).answer(
+        given, np.array([False, True])
+    )
+    assert answer.labels[:, 13].tolist() == [False, True] and answer.labels[:, 20].all()
+    assert answer.scores[0, 13] < 1e-4 < answer.scores[1, 13]
 
 
 def test_an_answer_depends_on_its_recording_alone() -> None:
     given = probabilities(1)
-    rule = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), 0.5)
+    rule = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), np.full(24, 0.1), 0.5)
     together, alone = rule.answer(given), [rule.answer(given[:, i : i + 1]) for i in range(given.shape[1])]
     np.testing.assert_array_equal(together.labels, np.concatenate([a.labels for a in alone]))
     np.testing.assert_allclose(together.scores, np.concatenate([a.scores for a in alone]), atol=1e-12)
@@ -65,13 +79,13 @@ def test_an_answer_depends_on_its_recording_alone() -> None:
 def test_what_is_not_a_number_is_told_as_that() -> None:
     given = probabilities(1, 3)
     given[0, 1, 5] = np.nan
-    answer = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), 0.5).answer(given)
+    answer = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), np.full(24, 0.1), 0.5).answer(given)
     assert np.isnan(answer.scores[1]).all() and np.isfinite(answer.scores[[0, 2]]).all()
 
 
 def calibrated(temperature: float = 1.0, offsets: int = 24, learned: int = 24) -> dict[str, object]:
     calibration = {"temperature": temperature, "shared_offset": 0.0, "offsets": [0.0] * offsets}
-    return {"calibration": calibration, "learned": [0.1] * learned}
+    return {"calibration": calibration, "learned": [0.1] * learned, "labelled": [0.1] * 24}
 
 
 @pytest.mark.parametrize(
@@ -105,6 +119,6 @@ def test_general_frequencies_are_means_of_sources() -> None:
 def test_the_answer_says_who_was_foreign_where_it_mattered() -> None:
     given, strange = probabilities(1, 3), np.array([True, False, True])
     calibration = Calibration(1.0, 0.0, (0.0,) * 24)
-    assert RewardRule((calibration,), np.full(24, 0.1), 1.0).answer(given, strange).foreign is strange
-    assert RewardRule((calibration,), np.full(24, 0.1), 0.0).answer(given, strange).foreign is None
+    assert RewardRule((calibration,), np.full(24, 0.1), np.full(24, 0.1), 1.0).answer(given, strange).foreign is strange
+    assert RewardRule((calibration,), np.full(24, 0.1), np.full(24, 0.1), 0.0).answer(given, strange).foreign is None
     assert VoteRule(np.full((1, 24), 0.5)).answer(given, strange).foreign is None
