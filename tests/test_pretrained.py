@@ -1,0 +1,61 @@
+"""The model that comes with the program: complete, small, and it knows an ECG when it sees one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import leadwise
+from leadwise.ensemble import SEEN
+from leadwise.library import ABBREVIATIONS
+from leadwise.signals import STANDARD_LEADS
+from leadwise.simulate import simulate
+from leadwise.simulate.folder import write_folder
+
+ROOT = Path(__file__).resolve().parents[1]
+PRETRAINED = ROOT / "pretrained"
+
+
+@pytest.fixture(scope="module")
+def model() -> leadwise.Classifier:
+    return leadwise.load()
+
+
+def test_it_is_small_and_says_what_it_is() -> None:
+    files = {path.name: path.stat().st_size for path in PRETRAINED.iterdir()}
+    assert sum(files.values()) < 40_000_000
+    assert set(files) == {"model.json", "fold0.safetensors", "fold1.safetensors", "model_card.md", SEEN}
+    card = (PRETRAINED / "model_card.md").read_text(encoding="utf-8")
+    for words in ("PTB-XL", "CC BY 4.0", "**Not a medical device**"):
+        assert words in " ".join(card.split()), words
+
+
+def test_it_has_seen_ptb_xl_alone() -> None:
+    names = (PRETRAINED / SEEN).read_text().split()
+    assert len(names) > 3000 and all(name.startswith("HR") for name in names)
+
+
+@pytest.mark.parametrize(("diagnosis", "others"), [("AF", ["NSR"]), ("NSR", ["AF", "LBBB"]), ("LBBB", ["AF"])])
+def test_it_knows_a_simulated_diagnosis_from_others(
+    model: leadwise.Classifier, diagnosis: str, others: list[str]
+) -> None:
+    """Simulated ECGs are no test of its worth; a model with its leads or classes mixed up would fail."""
+
+    def mean(found: str, key: str) -> float:
+        signals = [simulate([] if key == "NSR" else [key], seed, 500, 10) for seed in range(6)]
+        results = [model.predict(x, 500, STANDARD_LEADS, unit="mV") for x in signals]
+        return float(np.mean([result.probabilities[ABBREVIATIONS.index(found)] for result in results]))
+
+    for other in others:
+        assert mean(diagnosis, diagnosis) > mean(diagnosis, other)
+
+
+def test_the_driver_takes_it_by_its_name(tmp_path: Path) -> None:
+    write_folder(tmp_path / "data", 6, seed=1)
+    command = [sys.executable, "driver.py", "pretrained", str(tmp_path / "data"), str(tmp_path / "out")]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
+    assert len(list((tmp_path / "out").glob("*.csv"))) == 6
