@@ -2,7 +2,7 @@
 
 Writes docs/pictures/: the network of recipe `paper` (network.svg), the sheet of the first of the RECORDINGS with the
 model's answer (ecg.png), and the top of the model's report in a browser (report.png; needs Chromium). From simulated
-ECGs: `make demo` leaves demo/model and demo/test.
+ECGs: docs/tutorial.md makes work/model and work/test.
 """
 
 from __future__ import annotations
