@@ -10,7 +10,8 @@ import dataclasses
 import platform
 import shutil
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
 from leadwise.distributed import ALONE, Group, joined
 from leadwise.ensemble import (
+    Beginning,
     Model,
     ModelError,
     fold_file,
@@ -71,86 +73,133 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         train_model(data_directory, Path(model_directory), options, processor, group)
 
 
+@dataclass(frozen=True, eq=False)
+class Job:
+    """One training: what was asked for, and what its folds have in common."""
+
+    model: Path
+    options: TrainingOptions
+    processor: Processor
+    recipe: Recipe
+    beginning: Beginning | None  # the networks that its own begin with
+    run: dict[str, Any]  # what tells it from any other training
+
+    @classmethod
+    def of(cls, data_directory: str, model: Path, options: TrainingOptions, processor: Processor) -> Job:
+        """The training of the recordings in a folder."""
+        recipe = chosen_recipe(options)
+        beginning = read_beginning(options.init, recipe) if options.init else None
+        run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
+        run["init"] = beginning.checksum if beginning else ""
+        return cls(model, options, processor, recipe, beginning, run)
+
+    @property
+    def checkpoint(self) -> Path:
+        """Where all that is unfinished lies."""
+        return self.model / "checkpoint"
+
+    def prepare(self, data_directory: str) -> Parts:
+        """Its recordings, prepared, with the parts that validate its folds."""
+        work = self.options.work or self.checkpoint
+        dataset = prepare_dataset(data_directory, work, self.recipe.signal, self.options.jobs)
+        seen = self.beginning.seen if self.beginning else frozenset()
+        folds = assign_folds(dataset, self.recipe.training.folds, self.recipe.training.seed)
+        return Parts(dataset, folds, np.isin(dataset.names, list(seen)), [*dataset.names, *seen])
+
+    def fit(self, parts: Parts, fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
+        """Trains one fold, or carries it on."""
+        path, seed = self.checkpoint / checkpoint_name(fold, self.run), self.recipe.training.seed + fold
+        start = self.beginning.state(fold) if self.beginning else None
+        return train_fold(
+            parts.dataset, parts.validation(fold), self.recipe, self.processor, path, seed, fold, plan, start, group
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """The recordings of a training and what validates each fold."""
+
+    dataset: Dataset
+    folds: NDArray[np.int64]  # (n,) the fold that each recording validates ...
+    seen: NDArray[np.bool_]  # (n,) ... unless the networks that the training begins with have seen it
+    names: list[str]  # of all recordings that its networks have seen in the end
+
+    def validation(self, fold: int) -> NDArray[np.bool_]:
+        """What validates a fold, (n,): nothing that was seen, so that no score is flattered. Raises ValueError where
+        that leaves none."""
+        validation = (self.folds == fold) & ~self.seen
+        if not validation.any():
+            raise ValueError(f"fold {fold}: the networks given by --init have seen every recording that would validate")
+        return validation
+
+
 def train_model(data_directory: str, model: Path, options: TrainingOptions, processor: Processor, group: Group) -> None:
     """What `training_code` says, in each of the processes of the group; the leader writes the model."""
-    recipe, checkpoint = chosen_recipe(options), model / "checkpoint"
-    beginning = read_beginning(options.init, recipe) if options.init else None
-    run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
-    run["init"] = beginning.checksum if beginning else ""
-    group.leader_first(lambda: remove_half_written(model, checkpoint))
+    job = Job.of(data_directory, model, options, processor)
+    group.leader_first(lambda: remove_half_written(model, job.checkpoint))
     group.leader_first(lambda: tidy(model))
-    if group.leader_first(lambda: is_finished(model, run) and not options.fresh):
+    if group.leader_first(lambda: is_finished(model, job.run) and not options.fresh):
         if group.leads:
-            end_finished(model, checkpoint, data_directory, options.pages)
+            end_finished(model, job.checkpoint, data_directory, options.pages)
         return
 
     for name in PAGES:  # of an earlier model
         (model / name).unlink(missing_ok=True)
-    group.leader_first(lambda: begin_or_resume(checkpoint, run, options.fresh))
-    networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
-    plan = TimePlan(recipe.training.epochs, networks, limit=3600 * options.max_hours)
+    group.leader_first(lambda: begin_or_resume(job.checkpoint, job.run, options.fresh))
     folds: list[dict[str, Any]] = []
     with sigterm_stops():
         try:
             with stoppable():
-                work = options.work or checkpoint
-                dataset = group.leader_first(lambda: prepare_dataset(data_directory, work, recipe.signal, options.jobs))
-                validation_fold = assign_folds(dataset, recipe.training.folds, recipe.training.seed)
-                unseen = ~np.isin(dataset.names, list(beginning.seen if beginning else ()))
-                learnt = Validation.of(dataset, recipe.signal.sampling_frequency)
-
-            def fit(fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
-                validation = validation_of(fold, validation_fold, unseen)
-                path, seed = checkpoint / checkpoint_name(fold, run), recipe.training.seed + fold
-                start = beginning and beginning.state(fold)
-                return train_fold(dataset, validation, recipe, processor, path, seed, fold, plan, start, group)
-
-            if group.size >= plan.folds > 1:
-                fit_own(fit, plan, group)
-                if not group.leads:
-                    return
-                group = ALONE  # the leader finds all folds trained
-            while (fold := len(folds)) < plan.folds:
-                validation = validation_of(fold, validation_fold, unseen)
-                result = fit(fold, plan, group)
-                folds += [{}] if result else []  # else the time is over, and the plan has no further folds
-                if result and group.leads:  # the others only count
-                    folds[fold] = finish_fold(model, fold, result, dataset, validation, recipe, options.half)
-                    learnt.note(fold, validation, result.probabilities)
-                    learnt.save(model)
-                stopped = result.unfinished if result else ""
-                if group.leads:
-                    facts = training_facts(dataset, processor, folds, plan, stopped) | {"init": run["init"]}
-                    save_seen(model, [*dataset.names, *(beginning.seen if beginning else ())])
-                    save_facts(model, recipe, prior_answer(dataset), folds, facts, ways_of(dataset.acquisitions))
-                if stopped:
-                    raise Stopped
+                parts = group.leader_first(lambda: job.prepare(data_directory))
+            train_folds(job, parts, folds, group)
         except Stopped:
             return end_unfinished(model, len(folds))
     if not group.leads:
         return
-    shutil.rmtree(checkpoint)
+    shutil.rmtree(job.checkpoint)
     log.info("%s: %d networks", model, len(folds))
     if options.pages:
         leave_pages(model, data_directory)
 
 
-def fit_own(fit: Callable[[int, TimePlan, Group], FoldResult | None], plan: TimePlan, group: Group) -> None:
+def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Group) -> None:
+    """Trains fold after fold, and adds to `folds` what model.json says of each; the model is complete after each.
+
+    With as many processes as folds each trains its own. Raises Stopped where SIGTERM leaves more to do.
+    """
+    recipe = job.recipe
+    networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
+    plan = TimePlan(recipe.training.epochs, networks, limit=3600 * job.options.max_hours)
+    learnt = Validation.of(parts.dataset, recipe.signal.sampling_frequency)
+    if group.size >= plan.folds > 1:
+        fit_own(job, parts, plan, group)
+        if not group.leads:
+            return
+        group = ALONE  # the leader finds all folds trained
+    while (fold := len(folds)) < plan.folds:
+        validation, result = parts.validation(fold), job.fit(parts, fold, plan, group)
+        folds += [{}] if result else []  # else the time is over, and the plan has no further folds
+        stopped = result.unfinished if result else ""
+        if group.leads:  # the others only count
+            if result:
+                folds[fold] = finish_fold(job.model, fold, result, parts.dataset, validation, recipe, job.options.half)
+                learnt.note(fold, validation, result.probabilities)
+                learnt.save(job.model)
+            facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | {"init": job.run["init"]}
+            save_seen(job.model, parts.names)
+            ways = ways_of(parts.dataset.acquisitions)
+            save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways)
+        if stopped:
+            raise Stopped
+
+
+def fit_own(job: Job, parts: Parts, plan: TimePlan, group: Group) -> None:
     """Trains the fold of this process's number, where there is one, into its checkpoint; then all wait for the last."""
     try:
         if group.rank < plan.folds:
-            fit(group.rank, TimePlan(plan.epochs, group.rank + 1, limit=plan.limit), ALONE)
+            job.fit(parts, group.rank, TimePlan(plan.epochs, group.rank + 1, limit=plan.limit), ALONE)
     finally:
         group.wait()  # also where SIGTERM stops it: the leader goes on with what there is
-
-
-def validation_of(fold: int, validation_fold: NDArray[np.int64], unseen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """What validates a fold, (n,): its part of the recordings without those that the networks which it begins with
-    have seen, so that no score is flattered. Raises ValueError where that leaves none."""
-    validation = (validation_fold == fold) & unseen
-    if not validation.any():
-        raise ValueError(f"fold {fold}: the networks given by --init have seen every recording that would validate it")
-    return validation
 
 
 def chosen_recipe(options: TrainingOptions) -> Recipe:

@@ -337,12 +337,17 @@ def test_too_little_memory_for_one_recording_is_said(tmp_path: Path, monkeypatch
 
 @pytest.mark.parametrize("parts", [2, 3, 4])
 def test_parts_of_a_batch_give_the_gradient_of_the_whole(parts: int) -> None:
-    """Apart from batch norm and dropout, which are switched off here."""
+    """Apart from batch norm and dropout, which are switched off here. Where an activation is 0 but for rounding, as
+    beside padding in a network that has not learned yet, the gradient of a ReLU is 0 or 1 by chance: biases avoid that.
+    """
     gradients = []
     for number in (1, parts):
         run = FoldRun.begin(TINY, 7, CPU)
         run.parts = number
         run.network.eval()
+        for module in run.network.modules():
+            if isinstance(module, torch.nn.BatchNorm1d):
+                torch.nn.init.constant_(module.bias, 0.3)
         batch, offsets = torch.tensor([3, 0, 5, 9]), torch.zeros(4, dtype=torch.long)
         loss = training.train_batch(run, Examples.of(DATASET, CPU.device), batch, offsets, TINY)
         gradients.append([loss, *(weight.grad for weight in run.network.parameters())])
@@ -592,7 +597,9 @@ def test_a_kill_between_the_weights_and_their_description_leaves_a_model(
         if described:
             assert load_model(model).networks
         assert tiny_runs(model) == expected
-    assert stopped == (7 if former else 6)  # of two folds weights, model.json, weights; a former network is removed
+    # of two folds weights, notes on validation, names seen, model.json, weights; pages that are not there are removed
+    # first, and a former network last
+    assert stopped == (13 if former else 12)
 
 
 def dead_after(number: int, counter: Iterator[int], function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
