@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from types import MappingProxyType
 
@@ -74,13 +75,16 @@ _INDICES = {code: index for index, code in enumerate(CODES)} | {
 _ABBREVIATIONS = {diagnosis.abbreviation.lower(): _INDICES[code] for code, diagnosis in _NAMES.items()}
 
 
+@cache
 def general_frequencies() -> NDArray[np.float64]:
     """How frequent the 24 classes are in a hospital of which nothing is known, (24,): the mean over the Challenge's
     larger sources, each weighing alike (class_counts.csv: recordings of each class among those with a scored one)."""
     with (DATA_FOLDER / "class_counts.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
     counts = np.array([[float(rows[code][source]) for source in GENERAL_SOURCES] for code in (*CODES, "recordings")])
-    return np.asarray((counts[:-1] / counts[-1]).mean(axis=1))
+    frequencies = np.asarray((counts[:-1] / counts[-1]).mean(axis=1))
+    frequencies.flags.writeable = False  # shared by every caller
+    return frequencies
 
 
 def find_diagnosis(key: str) -> Diagnosis:

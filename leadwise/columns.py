@@ -20,9 +20,8 @@ from torch import Tensor, nn
 
 from leadwise.network import ResidualBlock, SEResNet, kept
 from leadwise.recipes import NetworkRecipe
-from leadwise.toom_cook import TILE, Workspace, toom_cook
+from leadwise.toom_cook import KERNEL, TILE, Workspace, paired, toom_cook
 
-KERNEL = 7  # of the convolutions in the blocks
 BEHIND = 8  # rows of zeros behind the last recording, which the tiles of its end reach into
 
 
@@ -169,10 +168,9 @@ class ColumnNetwork:
     def _convolution(self, convolution: nn.Conv1d, x: Tensor) -> Tensor:
         weight = convolution.weight
         if convolution.stride[0] == 2:
-            # pairs of columns are columns of twice the channels; a zero in front makes the kernel of 7 four pairs
             x = nn.functional.pad(x, (0, 0, 0, x.shape[1] % 2))
             x = x.view(len(x), -1, 2 * x.shape[2])
-            weight = nn.functional.pad(weight, (1, 0)).view(*weight.shape[:2], -1, 2).permute(0, 3, 1, 2).flatten(1, 2)
+            weight = paired(weight)
         result: Tensor = Correlation.apply(x, weight, self.workspace)  # type: ignore[no-untyped-call]
         return result
 

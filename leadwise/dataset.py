@@ -57,14 +57,8 @@ class Dataset:
     left_out: dict[str, str]  # recordings that are not here: name -> reason
     fingerprint: str  # of the files and of the preparation
 
-    ROWS: ClassVar = (
-        "starts",
-        "lengths",
-        "labels",
-        "stand_ins",
-        "demographics",
-        "acquisitions",
-    )  # arrays with a row a recording
+    # arrays with a row a recording
+    ROWS: ClassVar = ("starts", "lengths", "labels", "stand_ins", "demographics", "acquisitions")
 
     def __len__(self) -> int:
         return len(self.names)

@@ -110,6 +110,8 @@ def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rul
         if not np.isfinite(thresholds).all():
             raise ValueError("a threshold is no number")
         return VoteRule(thresholds)
+    if not 0 <= recipe.general <= 1:
+        raise ValueError(f"general {recipe.general} is not in [0, 1]")
     calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
     if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
         raise ValueError(f"{len(CODES)} offsets a fold are needed")

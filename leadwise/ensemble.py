@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import numpy as np
 import torch
@@ -320,6 +320,9 @@ def check_numbers(recipe: Recipe) -> None:
     """Raises ValueError where a recipe has a value of another type than usual, or one that no recording fits: a file
     decides neither how much memory is taken nor what runs."""
     for part in (recipe.signal, recipe.network, recipe.decision):
+        for name, hint in get_type_hints(type(part)).items():
+            if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
+                raise ValueError(f"{name} {getattr(part, name)!r} is none of {', '.join(get_args(hint))}")
         for field in dataclasses.fields(part):
             if field.default is not None:  # a band has its own check
                 _check_value(field.name, getattr(part, field.name), field.default)
@@ -348,11 +351,7 @@ def _check_value(name: str, value: Any, usual: Any) -> None:
 
 
 def check_band(signal: SignalRecipe) -> None:
-    """Raises ValueError where a recipe's band is none, or its words are unknown."""
-    words = {"unit": ("counts", "mV"), "resampling": ("linear", "polyphase"), "scale": ("none", "rms")}
-    for name, known in words.items():
-        if getattr(signal, name) not in known:
-            raise ValueError(f"{name} {getattr(signal, name)!r} is none of {', '.join(known)}")
+    """Raises ValueError where a recipe's band is none."""
     if signal.band is None:
         return
     if not all(type(edge) in (int, float) for edge in signal.band) or len(signal.band) != 2:

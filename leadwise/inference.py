@@ -22,9 +22,8 @@ from torch import Tensor, nn
 
 from leadwise.network import ResidualBlock, SEResNet
 from leadwise.recipes import NetworkRecipe
-from leadwise.toom_cook import TILE, Workspace, toom_cook
+from leadwise.toom_cook import KERNEL, TILE, Workspace, paired, toom_cook
 
-KERNEL = 7  # of the convolutions in the blocks
 LEFT = 4  # zero columns to the left of each activation: 3 of padding, and one that makes pairs of columns fit
 
 
@@ -87,15 +86,10 @@ class StackedConvolution:
 
     def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d]) -> None:
         folded = [fold(convolution, norm) for convolution, norm in zip(convolutions, norms, strict=True)]
-        weight = torch.stack([weight for weight, _ in folded])  # (networks, outputs, inputs, kernel)
-        self.bias = torch.stack([bias for _, bias in folded]).float()[:, None, None, None]
-        self.networks, self.outputs, inputs, kernel = weight.shape
         self.stride = convolutions[0].stride[0]
-        if self.stride == 2:
-            # pairs of columns are columns of twice the channels; a zero in front makes the kernel of 7 four pairs
-            weight = nn.functional.pad(weight, (1, 0)).view(*weight.shape[:3], -1, 2)
-            weight = weight.permute(0, 1, 4, 2, 3).flatten(2, 3)  # (networks, outputs, 2 inputs, 4)
-            inputs, kernel = 2 * inputs, (kernel + 1) // 2
+        self.bias = torch.stack([bias for _, bias in folded]).float()[:, None, None, None]
+        weight = torch.stack([paired(weight) if self.stride == 2 else weight for weight, _ in folded])
+        self.networks, self.outputs, inputs, kernel = weight.shape  # a stride of 2: pairs of columns
         to_inputs, to_kernel, back = toom_cook(kernel)
         self.inputs = inputs
         self.points = len(to_inputs)

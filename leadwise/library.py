@@ -113,8 +113,8 @@ class Result:
         for k in self.order:
             mark = "yes" if self.labels[k] else ""
             name = f"{NAMES[k]} ({ABBREVIATIONS[k]}, {CODES[k]})"
-            validated = f"{_share(self.sensitivity[k]):>13}{_share(self.ppv[k]):>7}"
-            threshold = threshold_text(self.thresholds[k])
+            validated = f"{_text(self.sensitivity[k]):>13}{_text(self.ppv[k]):>7}"
+            threshold = _text(self.thresholds[k])
             lines.append(f"{mark:>5}{self.probabilities[k]:11.3f}{threshold:>11}{validated}  {name}")
         return "\n".join(lines)
 
@@ -138,14 +138,15 @@ class Result:
         heads = "".join(f'<th scope="col">{head}</th>' for head in columns)
         rows = "".join(
             f'<tr><td style="text-align:left">{escape(NAMES[k])} ({escape(ABBREVIATIONS[k])})</td><td>{CODES[k]}</td>'
-            f"<td>{self.probabilities[k]:.3f}</td><td>{threshold_text(self.thresholds[k])}</td>"
-            f"<td>{_share(self.sensitivity[k])}</td><td>{_share(self.ppv[k])}</td></tr>"
+            f"<td>{self.probabilities[k]:.3f}</td><td>{_text(self.thresholds[k])}</td>"
+            f"<td>{_text(self.sensitivity[k])}</td><td>{_text(self.ppv[k])}</td></tr>"
             for k in places
         )
         return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
-def _share(value: float) -> str:
+def _text(value: float) -> str:
+    """A number for a table; a dash where there is none, as a threshold of a model that decides by expected reward."""
     return f"{value:.2f}" if np.isfinite(value) else "-"
 
 
@@ -247,11 +248,6 @@ class Classifier:
         counts = _counts(ecg, unit)
         header = _header(counts.shape, sampling_frequency, lead_names, age, sex)
         return replace(result_of(self.model, score_arrays(self.model, header, counts)), name=name)
-
-
-def threshold_text(threshold: float) -> str:
-    """A threshold for a table; a dash where the model has none: labels of highest expected reward hang together."""
-    return "-" if np.isnan(threshold) else f"{threshold:.2f}"
 
 
 def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:

@@ -10,8 +10,9 @@ import math
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+KERNEL = 7  # of the convolutions that are computed so: the published one of the blocks
 TILE = 4  # outputs of a convolution that are computed together
 POINTS = (0, 1, -1, 2, -2, 1 / 2, -1 / 2, 4, -1 / 4)  # in this order: 3e-7 to 1e-6 of relative error in fp32
 
@@ -32,6 +33,13 @@ def toom_cook(kernel: int) -> tuple[NDArray[np.float64], NDArray[np.float64], ND
     to_inputs = np.linalg.inv(values(count)).T
     scale = 2.0 ** np.round(np.log2(np.abs(to_inputs).max(1, keepdims=True)))
     return to_inputs / scale, values(kernel) * scale, values(TILE).T
+
+
+def paired(weight: Tensor) -> Tensor:
+    """Weights (outputs, inputs, KERNEL) of a convolution of stride 2 as those of stride 1 over pairs of columns, which
+    are columns of twice the channels: (outputs, 2 inputs, 4). A zero in front makes the kernel whole pairs."""
+    pairs = nn.functional.pad(weight, (1, 0)).view(*weight.shape[:2], -1, 2)
+    return pairs.permute(0, 3, 1, 2).flatten(1, 2)
 
 
 class Workspace:

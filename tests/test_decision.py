@@ -107,6 +107,11 @@ def test_a_fold_that_lacks_something_is_refused(
         make_rule(recipe.decision, [fold])  # type: ignore[attr-defined]
 
 
+def test_a_share_beyond_the_whole_way_is_refused() -> None:
+    with pytest.raises(ValueError, match="general 2"):
+        make_rule(DecisionRecipe(method="reward", general=2.0), [calibrated()])
+
+
 def test_general_frequencies_are_means_of_sources() -> None:
     frequencies = general_frequencies()
     assert frequencies.shape == (24,) and (frequencies > 0).all()
