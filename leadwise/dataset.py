@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, compress, groupby
@@ -282,11 +282,24 @@ def data_fingerprint(folder: str | Path, recipe: SignalRecipe) -> str:
     if not headers:
         raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
+    beside: dict[Path, dict[str, list[str]]] = {}  # each folder is listed once, however many headers it has
     for header in headers:
-        for path in sorted(header.parent.glob(header.stem + ".*")):
+        if header.parent not in beside:
+            beside[header.parent] = _by_stem(header.parent)
+        for name in beside[header.parent][header.stem]:
+            path = header.parent / name
             facts = path.stat()
             digest.update(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
+
+
+def _by_stem(folder: Path) -> dict[str, list[str]]:
+    """The names in a folder by what stands before a dot in them, before each dot where there are several; sorted."""
+    names: dict[str, list[str]] = defaultdict(list)
+    for name in sorted(os.listdir(folder)):
+        for place in (place for place, letter in enumerate(name) if letter == "."):
+            names[name[:place]].append(name)
+    return names
 
 
 def _input_recipe(recipe: SignalRecipe) -> dict[str, Any]:

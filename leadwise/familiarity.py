@@ -37,8 +37,18 @@ def acquisition(recording: Recording) -> NDArray[np.float32]:
 
 def _step(counts: NDArray[Any]) -> float:
     """The usual distance of neighbouring levels of one lead, in counts; NaN where it has too few of them."""
-    levels = np.unique(counts[np.isfinite(counts)]).astype(np.float64)
+    levels = _levels(counts)
     return float(np.percentile(np.diff(levels), STEP_PERCENTILE)) if len(levels) >= LEAST_LEVELS else float("nan")
+
+
+def _levels(counts: NDArray[Any]) -> NDArray[Any]:
+    """The distinct values of one lead, rising. Counts of 16 bits are ticked off in a list of all that can be, a tenth
+    of the time that sorting takes: of reading and preparing a recording that would be the half."""
+    if counts.dtype != np.int16:
+        return np.unique(counts[np.isfinite(counts)]).astype(np.float64)
+    there = np.zeros(1 << 16, np.bool_)
+    there[counts.astype(np.int32) + (1 << 15)] = True
+    return np.flatnonzero(there)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from leadwise.dataset import (
     NO_DIAGNOSIS,
     Dataset,
     assign_folds,
+    data_fingerprint,
     find_recordings,
     patient_groups,
     prepare_dataset,
@@ -52,6 +53,19 @@ def folder(tmp_path: Path) -> Path:
     (data / "E00002.hea").write_text("nonsense")
     (data / "E00003.hea").write_text((data / "HR00001.hea").read_text().replace("HR00001", "E00003"))
     return data
+
+
+def test_the_fingerprint_sees_every_file_of_a_recording_and_no_other(folder: Path) -> None:
+    """Also where a name has dots, or what a pattern would take for a wild card."""
+    write(folder, "A1.b")
+    write(folder, "A[1]")
+    seen = data_fingerprint(folder, SIGNAL)
+    for name, counts in (("A1.b.mat", True), ("A[1].mat", True), ("E00001.atr", True), ("E00004.mat", False)):
+        (folder / name).write_bytes(b"other")
+        assert (data_fingerprint(folder, SIGNAL) != seen) == counts, name
+        seen = data_fingerprint(folder, SIGNAL)
+    (folder / "RECORDS").write_text("")  # belongs to none
+    assert data_fingerprint(folder, SIGNAL) == seen
 
 
 @pytest.mark.parametrize("jobs", [1, 2])

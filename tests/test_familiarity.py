@@ -31,6 +31,19 @@ def test_the_step_is_the_converter_s(step: float, gain: int, frequency: int) -> 
     assert found[1] == pytest.approx(step, rel=0.25)
 
 
+@pytest.mark.parametrize("step", [1.0, 4.88])
+def test_counts_of_16_bits_tell_what_wider_ones_tell(step: float) -> None:
+    """They are not sorted; the ends of the range are values like others."""
+    recording = recorded(step=step)
+    counts = recording.counts.copy()
+    counts[0, :2] = -(1 << 15), (1 << 15) - 1
+    of_16, of_32, of_64 = (
+        dataclasses.replace(recording, counts=counts.astype(kind)) for kind in (np.int16, np.int32, np.float64)
+    )
+    np.testing.assert_array_equal(acquisition(of_16), acquisition(of_32))
+    np.testing.assert_array_equal(acquisition(of_16), acquisition(of_64))
+
+
 def test_flat_leads_tell_no_step() -> None:
     recording = recording_from_arrays(
         "X 2 500 100\nX.mat 16 1000/mV 16 0 0 0 0 I\nX.mat 16 1000/mV 16 0 0 0 0 II\n", np.zeros((2, 100), np.int16)
