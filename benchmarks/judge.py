@@ -27,7 +27,7 @@ Arrays = Mapping[str, NDArray[Any]]
 BINS = 10  # of the expected calibration error
 
 FIGURES = (
-    "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "interval", "minus paper", "interval of that",
+    "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "interval", "difference", "interval of that",
     "labels", "ECE", "nothing", "oracle", "by source",
 )  # fmt: skip
 
@@ -57,27 +57,29 @@ def scores_of(found: Arrays, test: str, general: float) -> Floats:
     return rule.probabilities(found[test][None].astype(np.float64), strange)
 
 
-def judge(found: Arrays, test: str, reference: Arrays | None, general: float) -> dict[str, str]:
+def judge(
+    found: Arrays, test: str, way: str, general: float, reference: tuple[Arrays, str] | None = None
+) -> dict[str, str]:
     """The figures of a run on one of its test sets, by the names of `FIGURES`.
 
-    Interval and difference are of the answers by expected reward with general frequencies; the difference is to the run
-    `reference` of recipe `paper` by the full search, recording by recording.
+    Interval and difference are of the answers by `way`, a key of `answers_of`; the difference is to another run and its
+    own way, recording by recording.
     """
     labels, answers = found[f"{test}_labels"], answers_of(found, test, general)
-    rewards = rewards_of(labels, answers["reward general"])
+    rewards = rewards_of(labels, answers[way])
     figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}
     with np.errstate(invalid="ignore"):
         figures["AUROC"] = f"{np.nanmean(areas_under_curves(labels, found[test])[0]):.3f}"
     figures["interval"] = _range(bootstrap_interval(rewards))
-    figures |= {"minus paper": "", "interval of that": ""}
+    figures |= {"difference": "", "interval of that": ""}
     if reference is not None:
-        other = rewards_of(labels, answers_of(reference, test, general)["search"])
+        other = rewards_of(labels, answers_of(reference[0], test, general)[reference[1]])
         found_out = compare(other, rewards)
-        figures |= {"minus paper": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
-    figures["labels"] = f"{answers['reward general'].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
+        figures |= {"difference": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
+    figures["labels"] = f"{answers[way].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
     figures["ECE"] = f"{calibration_error(labels, scores_of(found, test, 0.0)):.4f}"
     figures["by source"] = " ".join(
-        f"{source} {challenge_metric(labels[mine], answers['reward general'][mine]):.2f} (n {mine.sum()})"
+        f"{source} {challenge_metric(labels[mine], answers[way][mine]):.2f} (n {mine.sum()})"
         for source in np.unique(found[f"{test}_sources"])
         for mine in [found[f"{test}_sources"] == source]
     )

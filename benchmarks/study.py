@@ -6,9 +6,12 @@
 PTBXL is a folder of recordings, INDEX.csv tells their fold, patient and device (columns record, fold, patient, device).
 Splits: `home` trains on folds 1 to 6, chooses on 7, tests on 8, and on the folder AWAY of other hospitals; `crossed:K`
 is the same with fold K tested and the fold before it chosen on; `device:FAMILY` tests on all recordings of a device
-family (CS-12, CS100, AT), whose patients are not trained on, and chooses on fold 7 of the others. One network a run.
-Each run leaves RESULTS/RECIPE/SPLIT/SEED.npz with the probabilities of what it was chosen and tested on, and is not
-run again.
+family (CS-12, CS100, AT), whose patients are not trained on, and chooses on fold 7 of the others; `third` is home
+with a third of its training recordings; `adapt:FAMILY:N` trains on N recordings of a family's folds 1 to 5, chooses on
+its fold 6 and tests on its folds 7 and 8. One network a run. A recipe's name with `+init` (robust+init) begins with
+the network that `device:FAMILY` left, which has seen nothing of that family.
+Each run leaves RESULTS/RECIPE/SPLIT/SEED.npz with the probabilities of what it was chosen and tested on, and its
+network in SEED.safetensors, and is not run again.
 """
 
 from __future__ import annotations
@@ -16,16 +19,20 @@ from __future__ import annotations
 import argparse
 import csv
 import dataclasses
+import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import chain
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 
 from benchmarks.judge import FIGURES, judge
+from leadwise.checkpoint import State
 from leadwise.dataset import Dataset, prepare_dataset
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
 from leadwise.options import NetworkOptions
@@ -74,29 +81,54 @@ def masks(split: str, names: Sequence[str], index: Mapping[str, Mapping[str, str
         tested = 8 if split == "home" else int(which)
         chosen = (tested - 2) % 8 + 1
         return {"train": ~np.isin(folds, [tested, chosen]), "choose": folds == chosen, "test": folds == tested}
+    if split == "third":
+        parts = masks("home", names, index)
+        return parts | {"train": spread(parts["train"], math.ceil(parts["train"].sum() / 3))}
+    if kind == "adapt" and (given := re.fullmatch(f"({'|'.join(FAMILIES)}):([1-9][0-9]*)", which)):
+        family = np.char.startswith([index[name]["device"] for name in names], given[1])
+        train = spread(family & (folds <= 5), int(given[2]))
+        return {"train": train, "choose": family & (folds == 6), "test": family & (folds >= 7)}
     if kind == "device" and which in FAMILIES:
         devices = np.array([index[name]["device"] for name in names])
         test = np.char.startswith(devices, which)
         others = ~np.isin(patients, patients[test])
         choose = others & (folds == 7) & (devices != "")
         return {"train": others & (folds != 7), "choose": choose, "test": test}
-    raise ValueError(f"{split!r} is no split: home, crossed:1 to crossed:8, device:{', device:'.join(FAMILIES)}")
+    families = ", ".join(f"device:{family}, adapt:{family}:N" for family in FAMILIES)
+    raise ValueError(f"{split!r} is no split: home, third, crossed:1 to crossed:8, {families}")
+
+
+def spread(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
+    """So many of the recordings in a mask (n,), at equal distances; ValueError where there are not so many."""
+    members = np.flatnonzero(mask)
+    if count > len(members):
+        raise ValueError(f"{count} recordings are asked for, of {len(members)}")
+    chosen = np.zeros_like(mask)
+    chosen[members[np.arange(count) * len(members) // count]] = True
+    return chosen
 
 
 # ------------------------------------------------------------------------------------------------------------ the runs
 
 
 def run(
-    recipe: Recipe, parts: Mapping[str, Dataset], seed: int, checkpoint: Path, processor: Processor
+    recipe: Recipe,
+    parts: Mapping[str, Dataset],
+    seed: int,
+    path: Path,
+    processor: Processor,
+    start: State | None = None,
 ) -> dict[str, NDArray[Any]]:
-    """Trains one network; probabilities (`choose`, and each part whose name begins with test), labels and the rest that
-    the table asks for, by name."""
+    """Trains one network, from the weights `start` where they are given, and leaves it in `path`.safetensors;
+    probabilities (`choose`, and each part whose name begins with test), labels and the rest that the table asks for."""
     both = join(parts["train"], parts["choose"])
     validation = np.arange(len(both)) >= len(parts["train"])
-    result = train_fold(both, validation, recipe, processor, checkpoint, seed)
+    checkpoint = path.with_suffix(".checkpoint")
+    result = train_fold(both, validation, recipe, processor, checkpoint, seed, start=start)
     assert result is not None  # there is no limit of time
     judged = FoldRun.begin(recipe, seed, processor)
     judged.judged.load_state_dict(result.state)
+    save_file(result.state, path.with_suffix(".safetensors"))
     found: dict[str, NDArray[Any]] = {"choose": result.probabilities, "choose_labels": parts["choose"].labels}
     taught = parts["choose"].targets(recipe.training.stand_ins)
     found |= {"choose_targets": taught, "learned": parts["train"].targets(recipe.training.stand_ins).mean(0)}
@@ -120,22 +152,26 @@ def join(*parts: Dataset) -> Dataset:
 def train(arguments: argparse.Namespace) -> None:
     """Every run that is asked for and not yet there."""
     index, processor = read_index(arguments.index), choose_processor(NetworkOptions(threads=arguments.threads))
-    for name in arguments.recipes.split(","):
-        recipe = with_epochs(VARIANTS[name], arguments.epochs)
-        for split in arguments.splits.split(","):
-            for seed in map(int, arguments.seeds.split(",")):
-                path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
-                if path.exists():
-                    continue
-                log.info("%s, %s, seed %d", name, split, seed)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                parts = prepared(recipe, split, index, arguments)
-                found = run(recipe, parts, seed, path.with_suffix(".checkpoint"), processor)
-                temporary = path.with_suffix(".partial.npz")
-                np.savez(temporary, epochs=recipe.training.epochs, **found)
-                temporary.replace(path)
-                for left in path.parent.glob(f"{seed}.checkpoint*"):
-                    left.unlink()
+    splits, seeds = arguments.splits.split(","), map(int, arguments.seeds.split(","))
+    for name, split, seed in product(arguments.recipes.split(","), splits, list(seeds)):
+        path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
+        if path.exists():
+            continue
+        log.info("%s, %s, seed %d", name, split, seed)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        recipe = with_epochs(VARIANTS[name.removesuffix("+init")], arguments.epochs)
+        start = None
+        if name.endswith("+init"):
+            family = split.split(":")[1]
+            start = load_file(
+                arguments.results / name.removesuffix("+init") / f"device-{family}" / f"{seed}.safetensors"
+            )
+        found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, start)
+        temporary = path.with_suffix(".partial.npz")
+        np.savez(temporary, epochs=recipe.training.epochs, **found)
+        temporary.replace(path)
+        for left in path.parent.glob(f"{seed}.checkpoint*"):
+            left.unlink()
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
@@ -172,12 +208,19 @@ def results(folder: Path) -> Iterator[tuple[str, str, int, dict[str, NDArray[Any
                 yield path.parts[-3], path.parts[-2], int(path.stem), dict(stored)
 
 
+def way_of(name: str) -> str:
+    """The column of the table that has a recipe's own decision."""
+    return {"search": "search", "reward": "reward general"}[VARIANTS[name.removesuffix("+init")].decision.method]
+
+
 def table(arguments: argparse.Namespace) -> None:
-    """Prints a line for each run and test set, with intervals and differences to recipe `paper` by the full search."""
+    """Prints a line for each run and test set, with intervals and differences to another recipe, each by the
+    labels that its own recipe decides on."""
     runs = list(results(arguments.results))
     order = {name: place for place, name in enumerate(VARIANTS)}
     runs.sort(key=lambda one: (one[1], order.get(one[0], 99), one[2]))
-    reference = {(split, seed): found for name, split, seed, found in runs if name == "paper"}
+    against = way_of(arguments.against)
+    reference = {(split, seed): (found, against) for name, split, seed, found in runs if name == arguments.against}
     print("recipe | split | seed | n | " + " | ".join(FIGURES))
     for name, split, seed, found in runs:
         for test in (
@@ -185,7 +228,7 @@ def table(arguments: argparse.Namespace) -> None:
             for key in found
             if key.startswith("test") and not key.endswith(("_labels", "_sources", "_acquisitions"))
         ):
-            figures = judge(found, test, reference.get((split, seed)), arguments.general)
+            figures = judge(found, test, way_of(name), arguments.general, reference.get((split, seed)))
             shown = split + ("" if test == "test" else test.removeprefix("test").replace("_", " "))
             print(f"{name} | {shown} | {seed} | {len(found[test])} | " + " | ".join(figures[key] for key in FIGURES))
 
@@ -200,14 +243,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     training.add_argument("data", type=Path, help="folder of recordings that the index names")
     training.add_argument("index", type=Path)
     training.add_argument("--away", type=Path, help="folder of recordings of other hospitals, tested with split home")
-    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}")
+    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}, or one with +init")
     training.add_argument("--splits", default="home")
     training.add_argument("--seeds", default="2020")
     training.add_argument("--epochs", type=int, help="instead of the recipes' own")
-    training.add_argument("--threads", type=int, default=NetworkOptions().threads, help="of the CPU; default %(default)s")
+    training.add_argument(
+        "--threads", type=int, default=NetworkOptions().threads, help="of the CPU; default %(default)s"
+    )
     showing = commands.add_parser("table", help="print the table of what is there")
     showing.set_defaults(do=table)
     showing.add_argument("results", type=Path)
+    showing.add_argument("--against", default="paper", choices=VARIANTS, help="default %(default)s")
     showing.add_argument("--general", type=float, default=ROBUST.decision.general, help="see DecisionRecipe")
     arguments = parser.parse_args(argv)
     log_to_stdout()

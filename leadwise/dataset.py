@@ -296,7 +296,7 @@ def data_fingerprint(folder: str | Path, recipe: SignalRecipe) -> str:
 def _by_stem(folder: Path) -> dict[str, list[str]]:
     """The names in a folder by what stands before a dot in them, before each dot where there are several; sorted."""
     names: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(os.listdir(folder)):
+    for name in sorted(path.name for path in folder.iterdir()):
         for place in (place for place, letter in enumerate(name) if letter == "."):
             names[name[:place]].append(name)
     return names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 import subprocess
 import sys
 from pathlib import Path
@@ -26,7 +27,10 @@ def index(count: int) -> dict[str, dict[str, str]]:
     }
 
 
-@pytest.mark.parametrize("split", ["home", "crossed:1", "crossed:5", "device:CS-12", "device:CS100", "device:AT"])
+SPLITS = ["home", "third", "crossed:1", "crossed:5", "device:CS-12", "device:CS100", "device:AT", "adapt:AT:20"]
+
+
+@pytest.mark.parametrize("split", SPLITS)
 def test_no_patient_is_on_two_sides(split: str) -> None:
     rows = index(400)
     parts = masks(split, list(rows), rows)
@@ -47,7 +51,25 @@ def test_a_device_split_tests_on_all_of_its_family_and_chooses_on_known_others()
     assert (devices[parts["choose"]] != "").all()
 
 
-@pytest.mark.parametrize("split", ["away", "crossed:9", "device:XL"])
+def test_a_third_of_the_training_recordings_is_spread_over_all_of_them() -> None:
+    rows = index(400)
+    home, third = (masks(split, list(rows), rows) for split in ("home", "third"))
+    assert third["train"].sum() == math.ceil(home["train"].sum() / 3) and not (third["train"] & ~home["train"]).any()
+    assert np.diff(np.cumsum(home["train"])[third["train"]]).max() <= 4
+    assert (third["test"] == home["test"]).all() and (third["choose"] == home["choose"]).all()
+
+
+def test_so_many_recordings_of_a_family() -> None:
+    rows = index(400)
+    parts = masks("adapt:AT:20", list(rows), rows)
+    devices = np.array([row["device"] for row in rows.values()])
+    assert parts["train"].sum() == 20
+    assert all(np.char.startswith(devices[part], "AT").all() for part in parts.values())
+    with pytest.raises(ValueError, match="1000 recordings are asked for"):
+        masks("adapt:AT:1000", list(rows), rows)
+
+
+@pytest.mark.parametrize("split", ["away", "adapt:AT", "adapt:AT:0", "crossed:9", "device:XL"])
 def test_an_unknown_split_is_named(split: str) -> None:
     with pytest.raises(ValueError, match=split):
         masks(split, ["HR00000"], index(1))
@@ -77,17 +99,17 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
         rows.writerow(["record", "fold", "patient", "device"])
         rows.writerows([name, i % 8 + 1, i, ("CS-12", "AT-6")[i % 2]] for i, name in enumerate(names))
     study = [*program, "benchmarks.study"]
-    given = [
-        str(tmp_path / "results"),
-        str(tmp_path / "data"),
-        str(tmp_path / "index.csv"),
-        "--recipes",
-        "quick",
-        "--epochs",
-        "1",
-    ]
+    folders = [str(tmp_path / name) for name in ("results", "data", "index.csv")]
+    given = [*folders, "--recipes", "quick", "--epochs", "1"]
     for _ in range(2):  # the second time there is nothing left to do
         result = subprocess.run([*study, "train", *given], cwd=ROOT, check=True, capture_output=True, text=True)
     assert "epoch" not in result.stdout
     shown = subprocess.run([*study, "table", given[0]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert shown.splitlines()[-1].startswith("quick | home | 2020 | 12 | ")
+    for more in (("quick", "device:AT"), ("quick+init", "adapt:AT:12")):  # the second from the network of the first
+        asked = [*folders, "--recipes", more[0], "--splits", more[1], "--epochs", "1"]
+        subprocess.run([*study, "train", *asked], cwd=ROOT, check=True, capture_output=True)
+    against = [*study, "table", given[0], "--against", "quick"]
+    shown = subprocess.run(against, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert {line.split(" | ")[1] for line in shown.splitlines()[1:]} == {"home", "device-AT", "adapt-AT-12"}
+    assert "+0.000" in shown  # quick against itself
