@@ -7,8 +7,12 @@ import json
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from numpy.typing import NDArray
 
-from leadwise.familiarity import Way, acquisition, foreign, ways_of
+from leadwise.familiarity import LEAST_LEVELS, STEP_PERCENTILE, Way, acquisition, foreign, ways_of
 from leadwise.recording import Recording, recording_from_arrays
 from leadwise.simulate import simulate
 
@@ -42,6 +46,23 @@ def test_counts_of_16_bits_tell_what_wider_ones_tell(step: float) -> None:
     )
     np.testing.assert_array_equal(acquisition(of_16), acquisition(of_32))
     np.testing.assert_array_equal(acquisition(of_16), acquisition(of_64))
+
+
+@given(
+    arrays(
+        np.int16,
+        st.integers(LEAST_LEVELS, 300),
+        elements=st.one_of(st.integers(-(1 << 15), (1 << 15) - 1), st.integers(-50, 50)),
+        unique=True,
+    )
+)
+def test_the_step_is_a_percentile_of_the_distances_of_levels(lead: NDArray[np.int16]) -> None:
+    """Against numpy's own, on the sorted values."""
+    recording = recorded(step=1.0)
+    counts = np.broadcast_to(lead, (12, len(lead)))
+    found = acquisition(dataclasses.replace(recording, counts=counts))[1]
+    plain = np.percentile(np.diff(np.unique(lead).astype(float)), STEP_PERCENTILE) / recording.adc_gain[0] * 1000
+    assert found == pytest.approx(plain, rel=1e-6)
 
 
 def test_flat_leads_tell_no_step() -> None:
