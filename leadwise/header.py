@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 Sex = Literal["female", "male"]
 
@@ -97,8 +97,7 @@ class Repair:
     detail: str
 
 
-@dataclass(frozen=True)
-class LeadHeader:
+class LeadHeader(NamedTuple):
     """One signal line of a header."""
 
     name: str
@@ -274,13 +273,14 @@ SIGNAL_FIELDS: Final = (
 _PLAIN_LEAD = _pattern(r"(\S+) (16(?:x1)?(?:\+24)?) (\S+) 16 0 (-?\d{1,17}) (-?\d{1,17}) 0 ([A-Za-z0-9]+)")
 
 _UNKNOWN = frozenset({"", "nan", "unknown", "unspecified", "none", "null", "n/a", "na", "?", "-"})
+_AGE = _pattern(_REAL)
 _SEXES: dict[str, Sex] = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
 def _age(text: str, notes: Notes) -> float | None:
     if text.lower() in _UNKNOWN:
         return None
-    age = float(text) if re.fullmatch(_REAL, text, re.ASCII) else math.nan
+    age = float(text) if _AGE.fullmatch(text) else math.nan
     if age < 0:
         return None  # the Challenge writes -1 for unknown
     if not age <= MAX_AGE:
@@ -412,11 +412,11 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
     for line in lines[declared:]:
         notes.add("extra-lines", quote(line))
     source = _source(record)
-    known = _nothing_known(SIGNAL_FIELDS)
-    leads = tuple(_read_lead(line, source, notes, known) for line in lines[:declared])
-    scales = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
-    if len(scales) > 1:
-        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in scales))
+    known, scales = _nothing_known(SIGNAL_FIELDS), dict[tuple[str, str], tuple[float, int]]()
+    leads = tuple(_read_lead(line, source, notes, known, scales) for line in lines[:declared])
+    different = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
+    if len(different) > 1:
+        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in different))
     # Only MATLAB files are bound to have the record's name; others may be called anything.
     files = {lead.file for lead in leads}
     names = {without_mat(file) for file in files if file[-4:].lower() == ".mat"}
@@ -425,13 +425,19 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
     return leads
 
 
-def _read_lead(line: str, source: str, notes: Notes, known: Sequence[dict[str, Any]]) -> LeadHeader:
-    """One signal line; `source` is the prefix that known wrong gains go by."""
+def _read_lead(
+    line: str,
+    source: str,
+    notes: Notes,
+    known: Sequence[dict[str, Any]],
+    scales: dict[tuple[str, str], tuple[float, int]],
+) -> LeadHeader:
+    """One signal line; `source` is the prefix that known wrong gains go by. `scales` has the gain and the baseline that
+    plain lines before it had for a file and a gain as the text has them: this is for speed alone."""
     plain = _PLAIN_LEAD.fullmatch(line)
-    if plain and plain[1] in known[0] and (gain := known[2].get(plain[3])) and gain.unit_known:
-        # the file and the gain are those of a line before; this is for speed alone, the rest would say the same
-        baseline, adc_gain = gain.baseline or 0, _corrected_gain(gain.per_millivolt, source, notes)
-        return LeadHeader(plain[6], known[0][plain[1]], plain[2], adc_gain, baseline, int(plain[4]), int(plain[5]))
+    if plain and (scale := scales.get((plain[1], plain[3]))):
+        file, format_, _, first, total, name = plain.groups()
+        return LeadHeader(name, file, format_, *scale, int(first), int(total))
     tokens = line.split(None, len(SIGNAL_FIELDS) - 1)
     last = len(tokens) - 1
     short_name = ""
@@ -445,6 +451,8 @@ def _read_lead(line: str, source: str, notes: Notes, known: Sequence[dict[str, A
         notes.add("unknown-unit", f"{quote(tokens[2])} of {quote(name)}")
     baseline = zero if gain.baseline is None else gain.baseline
     adc_gain = _corrected_gain(gain.per_millivolt, source, notes)
+    if plain and gain.unit_known:  # else each line has a repair of its own
+        scales[plain[1], plain[3]] = adc_gain, baseline
     return LeadHeader(name, file, format_, adc_gain, baseline, first_value, checksum)
 
 

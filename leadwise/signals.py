@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import lru_cache
 from types import MappingProxyType
@@ -113,6 +113,7 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     """
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
+    recording = replace(recording, counts=np.ascontiguousarray(recording.counts))  # each step goes along a lead
     names, notes = recording.lead_names, Notes()
     values = _without_marks(_converted(recording, unit), recording, notes)
     if values.dtype == np.float64:  # only then can a sample be no number
