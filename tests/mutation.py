@@ -102,7 +102,7 @@ def _mutant(
 ) -> tuple[str, ast.Module]:
     value = getattr(parent, field)
     ast.copy_location(new, node)
-    told = f"line {node.lineno}: {_short(node)} -> {_short(new)}"
+    told = f"line {node.lineno}, column {node.col_offset}: {_short(node)} -> {_short(new)}"
     setattr(parent, field, new if place is None else [*value[:place], new, *value[place + 1 :]])
     result = copy.deepcopy(tree)
     setattr(parent, field, value)

@@ -5,10 +5,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from leadwise.classes import SINUS_RHYTHM
+from leadwise.classes import REWARDS, SINUS_RHYTHM
 from leadwise.metric import challenge_metric
 from leadwise.recipes import DecisionRecipe
-from leadwise.thresholds import decide, search_thresholds, vote
+from leadwise.thresholds import best_constant_answer, decide, search_thresholds, threshold_curves, vote
 from tests import naive
 
 
@@ -158,3 +158,36 @@ def test_a_vote_is_at_least_half_of_the_networks_and_the_most_voted_class(seed, 
 def test_one_network_votes_as_it_answers():
     answers = decide(np.random.default_rng(4).random((10, 24)), 0.8)
     assert (vote(answers[None]) == answers).all()
+
+
+def test_threshold_curves_are_those_of_calling_the_metric() -> None:
+    random = np.random.default_rng(2)
+    labels = random.random((40, 24)) < 0.15
+    probabilities = np.clip(0.3 * labels + random.random(labels.shape) * 0.6, 0, 1)
+    fixed = random.random(24)
+    curves = threshold_curves(labels, probabilities, fixed, steps=20)
+    assert curves.shape == (24, 21) and threshold_curves(labels, probabilities, fixed).shape == (24, 101)
+    for k in (0, 7, 23):
+        for step in (0, 5, 13, 20):
+            thresholds = np.where(np.arange(24) == k, step / 20, fixed)
+            assert curves[k, step] == pytest.approx(challenge_metric(labels, decide(probabilities, thresholds)))
+    with pytest.raises(ValueError, match=r"labels \(40, 24\) and probabilities \(39, 24\)"):
+        threshold_curves(labels, probabilities[1:], fixed)
+
+
+@settings(max_examples=25)
+@given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([0.0, 0.3, 1.0]))
+def test_the_best_constant_answer_grows_by_the_class_that_earns_most(seed, recordings, label_rate):
+    labels = draw(seed, recordings, 10, label_rate, True)[0]
+
+    def earned(answer):
+        return naive.reward_sum(labels, np.tile(np.isin(np.arange(24), list(answer)), (recordings, 1)), REWARDS)
+
+    answer = set()
+    while len(answer) < 24:
+        best = max((k for k in range(24) if k not in answer), key=lambda k: (earned(answer | {k}), -k))
+        if answer and earned(answer | {best}) <= earned(answer) + 1e-12:
+            break
+        answer.add(best)
+    found = set(np.flatnonzero(best_constant_answer(labels)).tolist())
+    assert found and earned(found) == pytest.approx(earned(answer))

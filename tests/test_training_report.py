@@ -40,7 +40,7 @@ from leadwise.report.leads import (
 from leadwise.report.training_page import write_pages
 from leadwise.signals import demographics, prepare
 from leadwise.simulate import write_folder
-from leadwise.thresholds import decide, threshold_curves
+from leadwise.thresholds import decide
 from leadwise.validation import FILE, load_validation
 
 TINY = Recipe(
@@ -218,19 +218,6 @@ def test_a_sample_is_small_and_has_the_rare_classes() -> None:
     assert (labels[chosen].sum(0) >= np.minimum(labels.sum(0), 8)).all()
     np.testing.assert_array_equal(draw_sample(labels), chosen)
     np.testing.assert_array_equal(draw_sample(labels[:9]), np.arange(9))
-
-
-def test_threshold_curves_are_those_of_calling_the_metric() -> None:
-    random = np.random.default_rng(2)
-    labels = random.random((40, 24)) < 0.15
-    probabilities = np.clip(0.3 * labels + random.random(labels.shape) * 0.6, 0, 1)
-    fixed = random.random(24)
-    curves = threshold_curves(labels, probabilities, fixed, steps=20)
-    assert curves.shape == (24, 21)
-    for k in (0, 7, 23):
-        for step in (0, 5, 13, 20):
-            thresholds = np.where(np.arange(24) == k, step / 20, fixed)
-            assert curves[k, step] == pytest.approx(challenge_metric(labels, decide(probabilities, thresholds)))
 
 
 # ------------------------------------------------------------------------------------------------------- what may fail
