@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -53,16 +55,27 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
         torch.testing.assert_close(first[name], expected, rtol=2e-4, atol=2e-5, msg=name)
 
 
-def train(data: Path, model: Path, processes: int, *options: str) -> str:
-    """Runs train_model.py by torchrun; what it printed."""
+def torchrun(data: Path, model: Path, processes: int, *options: str) -> list[str]:
+    """train_model.py by so many processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--master-addr", "127.0.0.1", "--master-port", free_port(), "train_model.py", str(data), str(model)]
-    command += ["--recipe", "quick", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages", *options]
+    return [*command, "--recipe", "quick", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages", *options]
+
+
+def train(data: Path, model: Path, processes: int, *options: str) -> str:
+    """Runs train_model.py by torchrun; what it printed."""
+    command = torchrun(data, model, processes, *options)
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
+
+
+def descendants(process: int) -> list[int]:
+    """A process and all that it and its children started."""
+    children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
+    return [process, *(one for child in children for one in descendants(int(child)))]
 
 
 def facts(model: Path) -> dict[str, Any]:
@@ -73,6 +86,25 @@ def facts(model: Path) -> dict[str, Any]:
 def test_folds_go_to_processes_and_are_those_of_one_process(tmp_path: Path) -> None:
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")  # two folds of two epochs
+    train(data, tmp_path / "two", 2, "--epochs", "2")
+    assert kill.contents(tmp_path / "two") == kill.contents(tmp_path / "one")
+
+
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux which processes there are")
+def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) -> None:
+    data = kill.simulate(tmp_path / "data", 24)
+    kill.train(data, tmp_path / "one")
+    process = subprocess.Popen(
+        torchrun(data, tmp_path / "two", 2, "--epochs", "2"), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+    )
+    end = time.monotonic() + TIMEOUT
+    while not any((tmp_path / "two" / "checkpoint").glob("fold*")) and process.poll() is None:
+        assert time.monotonic() < end
+        time.sleep(0.01)
+    for one in descendants(process.pid):
+        os.kill(one, signal.SIGKILL)
+    assert process.wait(TIMEOUT) == -signal.SIGKILL
+    assert not (tmp_path / "two" / "model.json").exists()
     train(data, tmp_path / "two", 2, "--epochs", "2")
     assert kill.contents(tmp_path / "two") == kill.contents(tmp_path / "one")
 
