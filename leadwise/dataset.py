@@ -12,11 +12,11 @@ import os
 import shutil
 import tempfile
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, compress, groupby
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, BinaryIO, ClassVar
 
 import joblib
 import numpy as np
@@ -149,33 +149,35 @@ def load_dataset(folder: Path) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """One recording on its way from a worker to the store; `rows` is (samples, 12)."""
+    """One recording on its way from a worker to the store, which finds its signal in the chunk's part."""
 
     header: Header
-    rows: NDArray[np.float32]
+    samples: int
     numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
     acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
 
 
-def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe) -> list[_Prepared | tuple[str, str]]:
-    """Each path as a prepared recording, or as (name, reason) where it is left out."""
-    results: list[_Prepared | tuple[str, str]] = []
-    for path in paths:
-        try:
-            recording = read_recording(path)
-            if not label_vector(recording.header.codes).any():
-                results.append((path.stem, NO_DIAGNOSIS))
-                continue
-            signal = prepare(recording, recipe)
-        except RecordingError as error:
-            results.append((path.stem, error.reason))
-            continue
-        repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-        rows, numbers = np.ascontiguousarray(signal.values.T), side_numbers(recording.header, signal)
-        header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
-        results.append(_Prepared(header, rows, numbers, acquisition(recording), repairs))
-    return results
+def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, part: Path) -> list[_Prepared | tuple[str, str]]:
+    """Each path as a prepared recording, or as (name, reason) where it is left out; their signals go to a file `part`,
+    (samples, 12) each, since to send them from process to process takes as long as to prepare them."""
+    with part.open("wb") as file:
+        return [_prepare_one(path, recipe, file) for path in paths]
+
+
+def _prepare_one(path: Path, recipe: SignalRecipe, part: BinaryIO) -> _Prepared | tuple[str, str]:
+    try:
+        recording = read_recording(path)
+        if not label_vector(recording.header.codes).any():
+            return path.stem, NO_DIAGNOSIS
+        signal = prepare(recording, recipe)
+    except RecordingError as error:
+        return path.stem, error.reason
+    part.write(np.ascontiguousarray(signal.values.T).data)
+    repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
+    header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
+    numbers = side_numbers(recording.header, signal)
+    return _Prepared(header, signal.values.shape[1], numbers, acquisition(recording), repairs)
 
 
 def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
@@ -203,15 +205,21 @@ def _signal_bytes(header: Path) -> int:
     return 0
 
 
-def _prepare_all(headers: Sequence[Path], recipe: SignalRecipe, jobs: int) -> Iterator[_Prepared | tuple[str, str]]:
-    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead."""
-    work = [joblib.delayed(_prepare_chunk)(chunk, recipe) for chunk in _chunks(headers)]
+def _prepare_all(
+    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, folder: Path, take: Callable[[Path], None]
+) -> Iterator[_Prepared | tuple[str, str]]:
+    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; their signals are
+    taken from their parts, files below `folder`, in the same order."""
+    chunks = list(_chunks(headers))
+    parts = [folder / f"part{number}" for number in range(len(chunks))]
+    work = [joblib.delayed(_prepare_chunk)(chunk, recipe, part) for chunk, part in zip(chunks, parts, strict=True)]
     try:
         results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work)
     except ValueError:  # joblib says so of a backend that gives no result before it has all, as Ray's
         parallel = joblib.Parallel(n_jobs=jobs)
         results = chain.from_iterable(parallel(work[first : first + AT_ONCE]) for first in range(0, len(work), AT_ONCE))
-    for chunk in results:
+    for part, chunk in zip(parts, results, strict=True):
+        take(part)
         yield from chunk
 
 
@@ -221,15 +229,22 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     lengths: list[int] = []
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
+    digest = hashlib.sha256()
     with whole_file(folder / SAMPLES) as store:
-        for item in track(_prepare_all(headers, recipe, jobs), "preparing", len(headers)):
+
+        def take(part: Path) -> None:
+            signals = part.read_bytes()
+            digest.update(signals)
+            store.write(signals)
+            part.unlink()
+
+        for item in track(_prepare_all(headers, recipe, jobs, folder, take), "preparing", len(headers)):
             if isinstance(item, tuple):
                 left_out[item[0]] = item[1]
                 continue
-            store.write(item.rows.data)
             kept.append(item.header)
             numbers.append((item.numbers, item.acquisition))
-            lengths.append(len(item.rows))
+            lengths.append(item.samples)
             repairs.update(item.repairs)
     _write_facts(folder, kept, numbers, np.array(lengths, np.int64))
     facts = {
@@ -239,7 +254,7 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
         "groups": patient_groups(kept),
         "repairs": dict(repairs),
         "left_out": left_out,
-        "checksums": {name: sha256(folder / name) for name in (SAMPLES, ARRAYS)},
+        "checksums": {SAMPLES: digest.hexdigest(), ARRAYS: sha256(folder / ARRAYS)},
     }
     write_json(folder / "recordings.json", facts | {"checksum": _checksum(facts)})
     _report(len(kept), left_out, repairs)
