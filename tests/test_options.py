@@ -45,7 +45,7 @@ def refusal(capsys: pytest.CaptureFixture[str], argv: Sequence[str], environ: Ma
 def test_without_flag_and_variable_every_option_has_its_default() -> None:
     options = training()
     assert options == TrainingOptions()
-    assert (options.recipe, options.epochs, options.folds, options.seed) == ("paper", None, None, None)
+    assert (options.recipe, options.epochs, options.folds, options.seed) == ("robust", None, None, None)
     assert (options.device, options.precision, options.work, options.fresh) == ("auto", "auto", None, False)
     assert options.jobs == options.threads == cores() >= 1
     assert options.overrides() == []
@@ -141,7 +141,7 @@ def test_an_override_is_told_with_what_it_replaces_and_where_it_comes_from() -> 
     recipe = {"epochs": 50, "folds": 5}
     assert training("--folds", "5", environ=environ).overrides("recipe paper", recipe) == [
         "device: cpu (default auto), from LEADWISE_DEVICE",
-        "recipe: quick (default paper), from LEADWISE_RECIPE",
+        "recipe: quick (default robust), from LEADWISE_RECIPE",
         "epochs: 12 (recipe paper has 50), from LEADWISE_EPOCHS",
     ]
     assert training("--epochs", "3", environ={"LEADWISE_EPOCHS": "12"}).overrides("recipe paper", recipe) == [
