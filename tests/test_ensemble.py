@@ -19,7 +19,17 @@ from leadwise import ensemble
 from leadwise.classes import CODES
 from leadwise.decision import Answer
 from leadwise.devices import CPU, Processor
-from leadwise.ensemble import Model, ModelError, fold_file, load_model, save_facts, save_network
+from leadwise.ensemble import (
+    SEEN,
+    Model,
+    ModelError,
+    fold_file,
+    load_model,
+    read_beginning,
+    save_facts,
+    save_network,
+    save_seen,
+)
 from leadwise.files import sha256
 from leadwise.network import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
@@ -301,6 +311,13 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
             ("signal", "overlap", -1, "overlap -1 is not within"),
             ("signal", "sampling_frequency", 0, "at 0 Hz"),
             ("signal", "unit", 5, "unit 5"),
+            ("signal", "band", [0.5, "40"], "band"),
+            ("signal", "band", [True, 40.0], "band"),
+            ("signal", "band", [0.5], "band"),
+            ("signal", "band", [0.5, 40.0, 60.0], "band"),
+            ("signal", "band", [0.0, 40.0], "band 0"),
+            ("signal", "band", [40.0, 0.5], "band 40"),
+            ("signal", "band", [0.5, 128.5], "band 0.5 to 128.5 Hz at 257 Hz"),
             ("network", "stem_channels", 10**5, "size mismatch"),
             ("network", "stem_channels", 0, "channels 0"),
             ("network", "stem_channels", True, "stem_channels True"),
@@ -342,3 +359,22 @@ def test_a_pickle_in_the_folder_is_never_opened(folder: Path, tmp_path: Path) ->
     with pytest.raises(ModelError, match="fold0"):
         load_model(folder)
     assert not (tmp_path / "executed").exists()
+
+
+def test_a_band_below_half_the_frequency_and_a_certain_prior_are_read(folder: Path) -> None:
+    of_recipe("signal", "band", [0.5, 128.4])(folder)
+    edit(lambda facts: facts["prior"].update(scores=[1.0, 0.0, *[0.5] * 22]))(folder)
+    model = load_model(folder)
+    assert model.recipe.signal.band == (0.5, 128.4) and model.prior.scores[0, :2].tolist() == [1.0, 0.0]
+
+
+def test_a_training_begins_with_networks_of_its_own_signals_and_shape_alone(folder: Path) -> None:
+    save_seen(folder, ["E00002", "E00001", "E00002"])
+    beginning = read_beginning(folder, TINY)
+    assert beginning.seen == {"E00001", "E00002"} and (folder / SEEN).read_text() == "E00001\nE00002\n"
+    assert beginning.state(4)["classifier.bias"].equal(load_model(folder).networks[1].state_dict()["classifier.bias"])
+    other_signal = replace(TINY, name="other", signal=replace(TINY.signal, unit="mV"))
+    other_network = replace(TINY, name="other", network=replace(TINY.network, dropout=0.1))
+    for other in (other_signal, other_network):
+        with pytest.raises(ModelError, match="recipe tiny has other signals or networks than other"):
+            read_beginning(folder, other)
