@@ -7,6 +7,7 @@ import struct
 import subprocess
 import sys
 from io import BytesIO
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -887,3 +888,31 @@ def test_plain_signal_lines_are_read_as_all_others(lines: list[tuple[str, ...]],
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(header_module, "_PLAIN_LEAD", re.compile("(?!)"))
         assert read() == short
+
+
+# Bytes that 120 samples take in each of WFDB's formats: signal(5).
+BYTES_OF_120 = {"8": 120, "16": 240, "24": 360, "32": 480, "61": 240, "80": 120, "160": 240, "212": 180, "310": 160}
+BYTES_OF_120 |= {"311": 160}
+
+
+@pytest.mark.parametrize("code", BYTES_OF_120)
+def test_a_signal_file_that_is_one_byte_short_is_cut_off_whatever_its_format(tmp_path: Path, code: str) -> None:
+    needed = BYTES_OF_120[code]
+    header = f"rec 1 250 120\nrec.dat {code} 200/mV 12 0 0 0 0 I\n"
+    (tmp_path / "rec.hea").write_text(header)
+    (tmp_path / "rec.dat").write_bytes(bytes(needed - 1))
+    with pytest.raises(RecordingError, match=f"is cut off: {needed - 1} of at least {needed} bytes"):
+        read_recording(tmp_path / "rec")
+    (tmp_path / "rec.hea").write_text(header.replace(" 120\n", "\n"))  # without a length one sample is enough
+    (tmp_path / "rec.dat").write_bytes(b"")
+    with pytest.raises(RecordingError, match=rf"is cut off: 0 of at least {-(-needed // 120)} bytes"):
+        read_recording(tmp_path / "rec")
+
+
+def test_a_header_of_several_matlab_files_without_the_record_s_own_is_refused(tmp_path: Path) -> None:
+    lines = ["A0001 2 500 5000", *(f"B{i}.mat 16+24 1000/mV 16 0 0 0 0 {name}" for i, name in enumerate(("I", "II")))]
+    (tmp_path / "A0001.hea").write_text("\n".join(lines))
+    for index in range(2):
+        (tmp_path / f"B{index}.mat").write_bytes(v4_matrix(np.ones((2, 5000), np.int16)))
+    with pytest.raises(RecordingError, match=r"A0001\.mat: there is no such signal file"):
+        read_recording(tmp_path / "A0001")
