@@ -916,3 +916,21 @@ def test_a_header_of_several_matlab_files_without_the_record_s_own_is_refused(tm
         (tmp_path / f"B{index}.mat").write_bytes(v4_matrix(np.ones((2, 5000), np.int16)))
     with pytest.raises(RecordingError, match=r"A0001\.mat: there is no such signal file"):
         read_recording(tmp_path / "A0001")
+
+
+def test_a_packed_signal_may_be_a_thousand_times_smaller_and_no_smaller(tmp_path: Path) -> None:
+    (tmp_path / "rec.hea").write_text("rec 1 250 2000000\nrec.dat 516 200/mV 12 0 0 0 0 I\n")
+    (tmp_path / "rec.dat").write_bytes(bytes(1999))
+    with pytest.raises(RecordingError, match="is cut off: 1999 of at least 2000 bytes"):
+        read_recording(tmp_path / "rec")
+
+
+@pytest.mark.parametrize("more", [0, 1, 2])
+def test_a_longer_file_is_told_beyond_one_sample_of_padding(tmp_path: Path, more: int) -> None:
+    (tmp_path / "rec.hea").write_text("rec 1 250 100\nrec.dat 16 200/mV 16 0\n")
+    (tmp_path / "rec.dat").write_bytes(np.arange(100 + more, dtype="<i2").tobytes())
+    recording = read_recording(tmp_path / "rec")
+    assert recording.counts[0].tolist() == list(range(100))
+    assert [repair.detail for repair in recording.repairs if repair.name == "length-differs"] == (
+        ["100 declared, 102 there"] if more == 2 else []
+    )
