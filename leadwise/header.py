@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any, Final, Literal, NamedTuple
 
 Sex = Literal["female", "male"]
@@ -249,6 +250,7 @@ def _pattern(text: str) -> re.Pattern[str]:
 _UNSIGNED = r"\d+"
 _SIGNED = r"[+-]?\d+"
 _REAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
+_GAIN = _pattern(rf"{_REAL}(?:\({_SIGNED}\))?(?:/\S*)?")
 
 RECORD_FIELDS: Final = (  # date and time follow and are not used
     _Field("record name", _pattern(r"\S+"), _record_name, needed=True),
@@ -260,7 +262,7 @@ RECORD_FIELDS: Final = (  # date and time follow and are not used
 SIGNAL_FIELDS: Final = (
     _Field("file name", _pattern(r"\S+"), _file_name, needed=True),
     _Field("format", _pattern(r"\d{1,4}(?:x\d{1,4})?(?::\d{1,9})?(?:\+\d{1,9})?"), str, needed=True),
-    _Field("gain", _pattern(rf"{_REAL}(?:\({_SIGNED}\))?(?:/\S*)?"), _gain, _Gain(), needed=True),
+    _Field("gain", _GAIN, _gain, _Gain(), needed=True),
     _Field("ADC resolution", _pattern(_SIGNED), _integer),
     _Field("ADC zero", _pattern(_SIGNED), _integer, 0, needed=True),
     _Field("first value", _pattern(_SIGNED), _integer),
@@ -269,8 +271,10 @@ SIGNAL_FIELDS: Final = (
     _Field("lead name", _pattern(r".*"), str.strip, ""),
 )
 
-# A signal line as nearly all headers of the Challenge have it, in whole: what its fields would be read as is plain.
-_PLAIN_LEAD = _pattern(r"(\S+) (16(?:x1)?(?:\+24)?) (\S+) 16 0 (-?\d{1,17}) (-?\d{1,17}) 0 ([A-Za-z0-9]+)")
+# Signal lines as nearly all headers of the Challenge have them: what their fields would be read as is plain.
+_PLAIN_LEADS = re.compile(
+    r"^(\S+) (16(?:x1)?(?:\+24)?) (\S+) 16 0 (-?\d{1,17}) (-?\d{1,17}) 0 ([A-Za-z0-9]+)$", re.ASCII | re.MULTILINE
+)
 
 _UNKNOWN = frozenset({"", "nan", "unknown", "unspecified", "none", "null", "n/a", "na", "?", "-"})
 _AGE = _pattern(_REAL)
@@ -411,12 +415,12 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
         notes.add("lead-count", f"{declared} declared, {len(lines)} described")
     for line in lines[declared:]:
         notes.add("extra-lines", quote(line))
-    source = _source(record)
-    known, scales = _nothing_known(SIGNAL_FIELDS), dict[tuple[str, str], tuple[float, int]]()
-    leads = tuple(_read_lead(line, source, notes, known, scales) for line in lines[:declared])
-    different = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
-    if len(different) > 1:
-        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in different))
+    source, lines = _source(record), lines[:declared]
+    leads = _read_plain_leads(lines, source, notes)
+    if leads is None:
+        known = _nothing_known(SIGNAL_FIELDS)
+        leads = tuple(_read_lead(line, source, notes, known) for line in lines)
+        _compare_leads(leads, notes)
     # Only MATLAB files are bound to have the record's name; others may be called anything.
     files = {lead.file for lead in leads}
     names = {without_mat(file) for file in files if file[-4:].lower() == ".mat"}
@@ -425,19 +429,33 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
     return leads
 
 
-def _read_lead(
-    line: str,
-    source: str,
-    notes: Notes,
-    known: Sequence[dict[str, Any]],
-    scales: dict[tuple[str, str], tuple[float, int]],
-) -> LeadHeader:
-    """One signal line; `source` is the prefix that known wrong gains go by. `scales` has the gain and the baseline that
-    plain lines before it had for a file and a gain as the text has them: this is for speed alone."""
-    plain = _PLAIN_LEAD.fullmatch(line)
-    if plain and (scale := scales.get((plain[1], plain[3]))):
-        file, format_, _, first, total, name = plain.groups()
-        return LeadHeader(name, file, format_, *scale, int(first), int(total))
+def _compare_leads(leads: Sequence[LeadHeader], notes: Notes) -> None:
+    different = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
+    if len(different) > 1:
+        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in different))
+
+
+def _read_plain_leads(lines: Sequence[str], source: str, notes: Notes) -> tuple[LeadHeader, ...] | None:
+    """What `_read_lead` says of each line, at once, where all are plain and of one file, format and gain; else None.
+
+    This is for speed alone: a third of the time.
+    """
+    found = _PLAIN_LEADS.findall("\n".join(lines))
+    if len(found) != len(lines):
+        return None
+    files, formats, gains, firsts, checksums, names = zip(*found, strict=True)
+    if len(set(files)) > 1 or len(set(formats)) > 1 or len(set(gains)) > 1 or not _GAIN.fullmatch(gains[0]):
+        return None
+    file, gain = _file_name(files[0]), _gain(gains[0])
+    if not gain.unit_known:
+        return None  # a repair that names each lead
+    adc_gain, baseline = _corrected_gain(gain.per_millivolt, source, notes), gain.baseline or 0
+    same = map(repeat, (file, formats[0], adc_gain, baseline))
+    return tuple(map(LeadHeader, names, *same, map(int, firsts), map(int, checksums)))
+
+
+def _read_lead(line: str, source: str, notes: Notes, known: Sequence[dict[str, Any]]) -> LeadHeader:
+    """One signal line; `source` is the prefix that known wrong gains go by, `known` is `_read_fields`'s."""
     tokens = line.split(None, len(SIGNAL_FIELDS) - 1)
     last = len(tokens) - 1
     short_name = ""
@@ -451,8 +469,6 @@ def _read_lead(
         notes.add("unknown-unit", f"{quote(tokens[2])} of {quote(name)}")
     baseline = zero if gain.baseline is None else gain.baseline
     adc_gain = _corrected_gain(gain.per_millivolt, source, notes)
-    if plain and gain.unit_known:  # else each line has a repair of its own
-        scales[plain[1], plain[3]] = adc_gain, baseline
     return LeadHeader(name, file, format_, adc_gain, baseline, first_value, checksum)
 
 

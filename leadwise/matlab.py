@@ -13,7 +13,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from io import BytesIO
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,8 +58,7 @@ def _choose(shapes: Mapping[str, tuple[int, int]], leads: int, notes: Notes) -> 
 _TYPES4 = ("f8", "f4", "i4", "i2", "u2", "u1")
 
 
-@dataclass(frozen=True)
-class _Matrix4:
+class _Matrix4(NamedTuple):
     """Where a matrix of real numbers lies."""
 
     shape: tuple[int, int]
@@ -79,7 +78,7 @@ def _matrices4(raw: bytes) -> dict[str, _Matrix4]:
         # Types are below 5000, so the two bytes that are 0 tell the byte order.
         order = "<" if raw[position + 3] == 0 and raw[position + 2] == 0 else ">"
         kind, rows, columns, imaginary, name_length = struct.unpack_from(f"{order}5i", raw, position)
-        machine, zero, number, form = (kind // place % 10 for place in (1000, 100, 10, 1))
+        machine, zero, number, form = kind // 1000 % 10, kind // 100 % 10, kind // 10 % 10, kind % 10
         if machine != "<>".index(order) or zero or number >= len(_TYPES4) or min(rows, columns, name_length - 1) < 0:
             break
         name_end = position + 20 + name_length

@@ -16,7 +16,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -368,10 +368,10 @@ def _sums(counts: NDArray[Any]) -> NDArray[Any]:
     Where one sample's leads lie side by side NumPy would add up rows of a dozen numbers; rows of hundreds take a tenth
     of the time.
     """
+    add = partial(np.add.reduce, dtype=counts.dtype)
     if counts.flags.c_contiguous:
-        return np.asarray(counts.sum(axis=1, dtype=counts.dtype))
+        return np.asarray(add(counts, axis=1))
     leads, samples = counts.shape
     whole = samples // SAMPLES_AT_ONCE * SAMPLES_AT_ONCE
-    rows = counts.T[:whole].reshape(-1, SAMPLES_AT_ONCE * leads).sum(axis=0, dtype=counts.dtype)
-    sums = rows.reshape(SAMPLES_AT_ONCE, leads).sum(axis=0, dtype=counts.dtype)
-    return np.asarray(sums + counts.T[whole:].sum(axis=0, dtype=counts.dtype))
+    rows = add(counts.T[:whole].reshape(-1, SAMPLES_AT_ONCE * leads))
+    return np.asarray(add(rows.reshape(SAMPLES_AT_ONCE, leads)) + add(counts.T[whole:]))

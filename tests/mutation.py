@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[1]
 TESTS = {
     "metric": ("test_metric", "test_evaluator"),
     "thresholds": ("test_thresholds",),
-    "header": ("test_recording", "test_header_changes"),
+    "header": ("test_header_limits", "test_recording", "test_header_changes"),
     "recording": ("test_recording",),
     "ensemble": ("test_ensemble",),
 }
