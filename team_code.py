@@ -44,6 +44,7 @@ from leadwise.files import as_json, remove_half_written
 from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
 from leadwise.plan import TimePlan
+from leadwise.pretraining import pretrain
 from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import RECIPES, Recipe
 from leadwise.scoring import score_arrays
@@ -68,7 +69,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     keep_freed_memory()
-    processor = choose_processor(options)
+    processor = choose_processor(options, training=True)
     with joined() as group:
         train_model(data_directory, Path(model_directory), options, processor, group)
 
@@ -83,6 +84,7 @@ class Job:
     recipe: Recipe
     beginning: Beginning | None  # the networks that its own begin with
     run: dict[str, Any]  # what tells it from any other training
+    simulated: dict[str, Any] | None = None  # how many simulated ECGs its networks have learnt from before, if any
 
     @classmethod
     def of(cls, data_directory: str, model: Path, options: TrainingOptions, processor: Processor) -> Job:
@@ -94,9 +96,26 @@ class Job:
         return cls(model, options, processor, recipe, beginning, run)
 
     @property
+    def origin(self) -> dict[str, Any]:
+        """What model.json says of where its networks began."""
+        return {"init": self.run["init"], "simulated": self.simulated}
+
+    @property
     def checkpoint(self) -> Path:
         """Where all that is unfinished lies."""
         return self.model / "checkpoint"
+
+    def pretrained(self) -> Job:
+        """The same, with a network that simulated ECGs have taught for all of its own to begin with, where the recipe
+        wants that and no other network is given."""
+        if not self.recipe.training.simulated or self.beginning:
+            return self
+        path, work = self.checkpoint / checkpoint_name("-simulated", self.run), self.options.work or self.checkpoint
+        limit = 3600 * self.options.max_hours
+        taught = pretrain(self.recipe, path, work, self.processor, self.options.jobs, limit)
+        if taught is None:
+            return self
+        return dataclasses.replace(self, beginning=Beginning((taught[0],), frozenset(), ""), simulated=taught[1])
 
     def prepare(self, data_directory: str) -> Parts:
         """Its recordings, prepared, with the parts that validate its folds."""
@@ -151,7 +170,7 @@ def train_model(data_directory: str, model: Path, options: TrainingOptions, proc
         try:
             with stoppable():
                 parts = group.leader_first(lambda: job.prepare(data_directory))
-            train_folds(job, parts, folds, group)
+            train_folds(group.leader_first(job.pretrained), parts, folds, group)
         except Stopped:
             return end_unfinished(model, len(folds))
     if not group.leads:
@@ -185,7 +204,7 @@ def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Grou
                 folds[fold] = finish_fold(job.model, fold, result, parts.dataset, validation, recipe, job.options.half)
                 learnt.note(fold, validation, result.probabilities)
                 learnt.save(job.model)
-            facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | {"init": job.run["init"]}
+            facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | job.origin
             save_seen(job.model, parts.names)
             ways = ways_of(parts.dataset.acquisitions)
             save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways)
@@ -205,7 +224,7 @@ def fit_own(job: Job, parts: Parts, plan: TimePlan, group: Group) -> None:
 def chosen_recipe(options: TrainingOptions) -> Recipe:
     """The named recipe with the numbers that the options replace, each replacement told."""
     recipe = RECIPES[options.recipe]
-    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "networks", "seed")}
+    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "networks", "seed", "simulated")}
     for line in options.overrides(f"recipe {recipe.name}", numbers):
         log.info("%s", line)
     given = {key: getattr(options, key) for key in numbers if getattr(options, key) is not None}

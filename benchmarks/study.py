@@ -8,8 +8,9 @@ Splits: `home` trains on folds 1 to 6, chooses on 7, tests on 8, and on the fold
 is the same with fold K tested and the fold before it chosen on; `device:FAMILY` tests on all recordings of a device
 family (CS-12, CS100, AT), whose patients are not trained on, and chooses on fold 7 of the others; `third` is home
 with a third of its training recordings; `adapt:FAMILY:N` trains on N recordings of a family's folds 1 to 5, chooses on
-its fold 6 and tests on its folds 7 and 8. One network a run. A recipe's name with `+init` (robust+init) begins with
-the network that `device:FAMILY` left, which has seen nothing of that family.
+its fold 6 and tests on its folds 7 and 8. One network a run, in the precision that train_model.py would take. A
+recipe's name with `+init` (robust+init) begins with the network that `device:FAMILY` left, which has seen nothing of
+that family.
 Each run leaves RESULTS/RECIPE/SPLIT/SEED.npz with the probabilities of what it was chosen and tested on, and its
 network in SEED.safetensors, and is not run again.
 """
@@ -36,6 +37,7 @@ from leadwise.checkpoint import State
 from leadwise.dataset import Dataset, prepare_dataset
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
 from leadwise.options import NetworkOptions
+from leadwise.pretraining import pretrain
 from leadwise.progress import log, log_to_stdout
 from leadwise.recipes import PAPER, RECIPES, ROBUST, Recipe, SignalRecipe
 from leadwise.training import Examples, FoldRun, predict, train_fold
@@ -60,6 +62,7 @@ _step("+schedule", training={n: getattr(ROBUST.training, n) for n in (
     "optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")})  # fmt: skip
 _step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.augmentation, mixup=0.0)))
 _step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
+_step("+reward", training={"stand_ins": True}, decision=dataclasses.asdict(ROBUST.decision))
 VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")}
 
 
@@ -151,7 +154,7 @@ def join(*parts: Dataset) -> Dataset:
 
 def train(arguments: argparse.Namespace) -> None:
     """Every run that is asked for and not yet there."""
-    index, processor = read_index(arguments.index), choose_processor(NetworkOptions(threads=arguments.threads))
+    index, processor = read_index(arguments.index), _processor(arguments.threads)
     splits, seeds = arguments.splits.split(","), map(int, arguments.seeds.split(","))
     for name, split, seed in product(arguments.recipes.split(","), splits, list(seeds)):
         path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
@@ -160,18 +163,30 @@ def train(arguments: argparse.Namespace) -> None:
         log.info("%s, %s, seed %d", name, split, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = with_epochs(VARIANTS[name.removesuffix("+init")], arguments.epochs)
-        start = None
-        if name.endswith("+init"):
-            family = split.split(":")[1]
-            start = load_file(
-                arguments.results / name.removesuffix("+init") / f"device-{family}" / f"{seed}.safetensors"
-            )
+        start = beginning(name, recipe, split, seed, arguments.results, processor)
         found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, start)
         temporary = path.with_suffix(".partial.npz")
         np.savez(temporary, epochs=recipe.training.epochs, **found)
         temporary.replace(path)
         for left in path.parent.glob(f"{seed}.checkpoint*"):
             left.unlink()
+
+
+def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor) -> State | None:
+    """The weights that a run begins with: of the network that the family's other devices taught, or of one that learnt
+    from simulated ECGs, once for all splits and seeds; None where they are random."""
+    if name.endswith("+init"):
+        return load_file(results / name.removesuffix("+init") / f"device-{split.split(':')[1]}" / f"{seed}.safetensors")
+    if not recipe.training.simulated:
+        return None
+    checkpoint = results / f"begin.{name}"
+    taught = pretrain(recipe, checkpoint, results, processor, 1, math.inf)
+    assert taught is not None  # there is no limit of time
+    return taught[0]
+
+
+def _processor(threads: int) -> Processor:
+    return choose_processor(NetworkOptions(threads=threads), training=True)
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:

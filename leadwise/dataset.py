@@ -112,7 +112,7 @@ def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, 
     headers = find_recordings(folder)
     target = Path(work) / "prepared"
     fingerprint = data_fingerprint(folder, recipe)
-    if _stored_fingerprint(target) == fingerprint and _is_whole(target):
+    if _stored_fingerprint(target) == fingerprint and is_whole(target):
         log.info("prepared recordings reused from %s", target)
         return load_dataset(target)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -333,7 +333,7 @@ def _checksum(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
-def _is_whole(folder: Path) -> bool:
+def is_whole(folder: Path) -> bool:
     """Whether the stored arrays are those that were written; damaged ones are named."""
     try:
         facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))

@@ -249,6 +249,7 @@ class TrainingOptions(FolderOptions):
     epochs: int | None = option(whole(1), "passes over the training part of a fold", None, "the recipe's")
     folds: int | None = option(whole(2), "parts of the data, each to validate one network", None, "the recipe's")
     networks: int | None = option(whole(1), "networks of the ensemble, at most one a fold", None, "the recipe's")
+    simulated: int | None = option(whole(0), "simulated ECGs that the networks begin with", None, "the recipe's")
     seed: int | None = option(whole(0), "seed of folds, weights, windows and dropout", None, "the recipe's")
     work: Path | None = option(folder(), "where prepared recordings are kept", None, "MODEL/checkpoint")  # noqa: RUF009
     max_hours: float = option(

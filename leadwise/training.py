@@ -10,6 +10,7 @@ import copy
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from leadwise.stopping import Stopped, check_stop, stoppable
 from leadwise.streaming import HostSamples
 from leadwise.thresholds import decide
 
-VERSION = f"2, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
+VERSION = f"3, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
 VALIDATION_BATCH = 128  # windows
 LOSS_CHECK = 32  # batches; asking a GPU for each would make it wait
 SETBACK_FACTOR = 0.5  # of the rate, each time that a loss is not finite ...
@@ -158,10 +159,17 @@ class FoldRun:
     over: bool = False  # no epoch is to follow
     keep: str = "best"  # TrainingRecipe.keep
     group: Group = ALONE  # of processes that train this network together
+    label: str = "network"  # what the log calls it
 
     @classmethod
     def begin(
-        cls, recipe: Recipe, seed: int, processor: Processor, start: State | None = None, group: Group = ALONE
+        cls,
+        recipe: Recipe,
+        seed: int,
+        processor: Processor,
+        start: State | None = None,
+        group: Group = ALONE,
+        label: str = "network",
     ) -> FoldRun:
         """A network with fresh weights, the same seed gives the same ones; or with those of `start`."""
         torch.manual_seed(seed)
@@ -183,7 +191,7 @@ class FoldRun:
         generator = torch.Generator().manual_seed(seed)
         return cls(
             network, forward, processor, optimiser, judged, judged_forward, generator, scaler,
-            keep=training.keep, group=group,
+            keep=training.keep, group=group, label=label,
         )  # fmt: skip
 
     @property
@@ -289,10 +297,11 @@ def train_fold(
     plan: TimePlan | None = None,
     start: State | None = None,
     group: Group = ALONE,
+    label: str = "",
 ) -> FoldResult | None:
     """Trains one network on the recordings that are not in `validation` (n,), keeping the weights that the recipe says.
 
-    It begins with the weights `start`, where they are given.
+    It begins with the weights `start`, where they are given. The log calls it `label`, or by its fold's number.
 
     The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it. Where
     SIGTERM comes, the result is that of the epochs so far and says so. None where the plan's time ends before the first
@@ -301,7 +310,8 @@ def train_fold(
     """
     plan = plan or TimePlan(recipe.training.epochs, fold + 1)
     examples = Examples.of(dataset, processor.device, recipe.training.stand_ins)
-    run = _begin_or_resume(FoldRun.begin(recipe, seed, processor, start, group), checkpoint, fold, plan)
+    begin = partial(FoldRun.begin, recipe, seed, processor, start, group, label or f"fold {fold}")
+    run = _begin_or_resume(begin(), checkpoint, fold, plan)
     result = FoldResult.of(run) if run.history else None
     try:
         with stoppable():
@@ -310,18 +320,17 @@ def train_fold(
                     run_epoch(run, dataset, examples, validation, recipe, fold, plan)
                     run.save(checkpoint)
                     result = FoldResult.of(run)
-                    _report(fold, run.history, plan.epochs)
+                    _report(run.label, run.history, plan.epochs)
                 except NotFiniteError as error:
-                    run = _step_back(
-                        run, FoldRun.begin(recipe, seed, processor, start, group), checkpoint, fold, str(error)
-                    )
+                    run = _step_back(run, begin(), checkpoint, str(error))
                     result = FoldResult.of(run) if run.history else None
                 except OutOfTimeError:
                     break
     except Stopped:
         if result is None:
             raise
-        return replace(result, unfinished=f"stopped after {len(result.history)} of {plan.epochs} epochs of fold {fold}")
+        epochs = f"{len(result.history)} of {plan.epochs} epochs of {run.label}"
+        return replace(result, unfinished=f"stopped after {epochs}")
     if result is None:
         plan.give_up_from(fold)
     return result
@@ -380,14 +389,14 @@ def run_epoch(
 def _begin_or_resume(run: FoldRun, checkpoint: Path, fold: int, plan: TimePlan) -> FoldRun:
     """The run as its checkpoint has it, or as it is where there is none."""
     if run.group.leader_first(lambda: run.load(checkpoint)):
-        log.info("fold %d: goes on after epoch %d", fold, len(run.history))
+        log.info("%s: goes on after epoch %d", run.label, len(run.history))
         if not run.over:
             plan.after_epoch(fold, len(run.history), run.history[-1]["seconds"])
             plan.epochs, plan.folds = run.group.agree(plan.epochs, plan.folds)
     return run
 
 
-def _step_back(run: FoldRun, good: FoldRun, checkpoint: Path, fold: int, reason: str) -> FoldRun:
+def _step_back(run: FoldRun, good: FoldRun, checkpoint: Path, reason: str) -> FoldRun:
     """The run as it was after its last good epoch, to go on at a lower rate; over where that was tried often enough.
 
     `good` is the run as it begins, and becomes that. Raises ValueError where it was tried often enough and there is no
@@ -399,13 +408,13 @@ def _step_back(run: FoldRun, good: FoldRun, checkpoint: Path, fold: int, reason:
     good.setbacks = [*setbacks, {"epoch": epoch, "reason": reason}]
     if len(good.setbacks) <= SETBACKS:
         times = f"{len(good.setbacks)} of {SETBACKS}"
-        log.warning("fold %d epoch %d: %s; back to its start, at half the rate (%s)", fold, epoch, reason, times)
+        log.warning("%s epoch %d: %s; back to its start, at half the rate (%s)", run.label, epoch, reason, times)
     elif good.history:
         good.over = True
         good.save(checkpoint)
-        log.warning("fold %d epoch %d: %s; the fold ends with the epochs before", fold, epoch, reason)
+        log.warning("%s epoch %d: %s; it ends with the epochs before", run.label, epoch, reason)
     else:
-        raise ValueError(f"fold {fold}: {reason} in the first epoch, also at {SETBACK_FACTOR**SETBACKS:g} of the rate")
+        raise ValueError(f"{run.label}: {reason} in the first epoch, also at {SETBACK_FACTOR**SETBACKS:g} of the rate")
     return good
 
 
@@ -561,12 +570,12 @@ def _probabilities(run: FoldRun, examples: Examples, batch: Tensor, offsets: Ten
     return torch.sigmoid(logits.float())
 
 
-def _report(fold: int, history: Sequence[dict[str, float]], epochs: int) -> None:
+def _report(label: str, history: Sequence[dict[str, float]], epochs: int) -> None:
     last = history[-1]
     log.info(
-        "fold %d epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, "
+        "%s epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, "
         "%.0f %% of the matrix rate, %s left",
-        fold, len(history), epochs, last["loss"], last["validation_score"], last["learning_rate"],
+        label, len(history), epochs, last["loss"], last["validation_score"], last["learning_rate"],
         duration(last["seconds"]), last["recordings_per_second"], 100 * last["share_of_matrix_rate"],
         duration(last["seconds_left"]),
     )  # fmt: skip

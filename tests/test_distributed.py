@@ -22,6 +22,7 @@ from leadwise.recipes import QUICK
 from tests.soak import kill
 
 ROOT = Path(__file__).resolve().parents[1]
+OPTIONS = ("--epochs", "2", "--simulated", "16")  # of tests.soak.kill
 TIMEOUT = 600  # seconds; an idle machine takes ten
 
 
@@ -86,7 +87,7 @@ def facts(model: Path) -> dict[str, Any]:
 def test_folds_go_to_processes_and_are_those_of_one_process(tmp_path: Path) -> None:
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")  # two folds of two epochs
-    train(data, tmp_path / "two", 2, "--epochs", "2")
+    train(data, tmp_path / "two", 2, *OPTIONS)
     assert kill.contents(tmp_path / "two") == kill.contents(tmp_path / "one")
 
 
@@ -95,7 +96,10 @@ def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) ->
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")
     process = subprocess.Popen(
-        torchrun(data, tmp_path / "two", 2, "--epochs", "2"), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
+        torchrun(data, tmp_path / "two", 2, *OPTIONS),
+        cwd=ROOT,
+        env=environment(),
+        stdout=subprocess.DEVNULL,
     )
     end = time.monotonic() + TIMEOUT
     while not any((tmp_path / "two" / "checkpoint").glob("fold*")) and process.poll() is None:
@@ -105,7 +109,7 @@ def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) ->
         os.kill(one, signal.SIGKILL)
     assert process.wait(TIMEOUT) == -signal.SIGKILL
     assert not (tmp_path / "two" / "model.json").exists()
-    train(data, tmp_path / "two", 2, "--epochs", "2")
+    train(data, tmp_path / "two", 2, *OPTIONS)
     assert kill.contents(tmp_path / "two") == kill.contents(tmp_path / "one")
 
 

@@ -29,7 +29,7 @@ FLOORS = (  # from the ground up; a module imports only from floors below its ow
     {"signals", "decision", "familiarity"},
     {"dataset", "quality", "inference", "columns"},
     {"ensemble", "training", "validation"},
-    {"scoring"},
+    {"scoring", "pretraining"},
     {"library"},
     {"report"},  # imported by commands and team_code alone
 )

@@ -42,6 +42,12 @@ def test_a_number_that_is_missing_or_unknown_is_an_error(part: str) -> None:
         recipe_from_dict(values)
 
 
+def test_an_older_recipe_is_as_the_defaults_of_what_it_did_not_have() -> None:
+    values = json.loads(json.dumps(PAPER.as_dict()))
+    del values["training"]["simulated"]
+    assert recipe_from_dict(values) == PAPER
+
+
 def test_recipes_are_frozen_and_the_default_is_one_of_them() -> None:
     with pytest.raises(dataclasses.FrozenInstanceError):
         PAPER.name = "mine"  # type: ignore[misc]

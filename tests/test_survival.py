@@ -542,9 +542,8 @@ def test_each_file_operation_may_fail_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The training ends with one line or goes on; the folder is a model before and after, the same one in the end."""
-    monkeypatch.setitem(
-        RECIPES, "tiny", dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, epochs=2))
-    )
+    shorter = dataclasses.replace(TINY.training, epochs=2, simulated=3, simulated_epochs=1)
+    monkeypatch.setitem(RECIPES, "tiny", dataclasses.replace(TINY, training=shorter))
     expected = tiny_runs(tmp_path / "whole")
     tiny_runs(tmp_path / "former", seed=5)  # other weights: they must not be taken for the new ones
     failed, refused = 0, 0
@@ -680,12 +679,12 @@ def test_damaged_prepared_recordings_are_prepared_again(
 
 
 def test_a_process_that_is_killed_ends_with_the_same_bytes(tmp_path: Path) -> None:
-    """Three moments, one of them random; `python -m tests.soak.kill` has as many as one likes."""
+    """Four moments, one of them random; `python -m tests.soak.kill` has as many as one likes."""
     data = kill.simulate(tmp_path / "data", 24)
     seconds = kill.train(data, tmp_path / "whole")
-    occasions = ["checkpoint/.prepared.*", "checkpoint/.fold*", random.Random(3).uniform(0, seconds)]
-    moments = kill.kill_and_resume(data, tmp_path / "model", occasions)
-    assert len(moments) >= 2
+    occasions = ["checkpoint/.prepared.*", "checkpoint/simulated.*", "checkpoint/.fold*"]
+    moments = kill.kill_and_resume(data, tmp_path / "model", [*occasions, random.Random(3).uniform(0, seconds)])
+    assert len(moments) >= 3
     assert kill.contents(tmp_path / "model") == kill.contents(tmp_path / "whole")
 
 

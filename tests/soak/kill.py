@@ -2,10 +2,10 @@
 
     python -m tests.soak.kill --kills 20 [--minutes 60] [--seed 1] [--folder FOLDER]
 
-Simulated recordings, recipe quick with two epochs, one thread. Each cycle trains into a new folder with some kills on
-the way, two thirds of them at random moments, the others as soon as a half-written file of some kind is there, until
-the command ends by itself, then compares every network's bytes and model.json but for its times. Prints what was on the
-disk at each kill, and exits with 1 at the first difference.
+Simulated recordings, recipe quick with two epochs and 16 simulated ECGs to begin with, one thread. Each cycle trains
+into a new folder with some kills on the way, two thirds of them at random moments, the others as soon as a half-written
+file of some kind is there, until the command ends by itself, then compares every network's bytes and model.json but for
+its times. Prints what was on the disk at each kill, and exits with 1 at the first difference.
 """
 
 from __future__ import annotations
@@ -26,9 +26,10 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 # half-written ones, and a network that model.json does not describe yet: a third of the kills
-FILES = ("checkpoint/.prepared.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
+FILES = ("checkpoint/.prepared.*", "checkpoint/simulated.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
 TIMES = ("seconds", "recordings_per_second", "share_of_matrix_rate", "seconds_left")
-OPTIONS = ("--recipe", "quick", "--epochs", "2", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages")
+OPTIONS = ["--recipe", "quick", "--simulated", "16", "--epochs", "2", "--no-pages"]
+OPTIONS += ["--jobs", "1", "--threads", "1", "--device", "cpu"]
 
 
 def start(data: Path, model: Path, *options: str) -> subprocess.Popen[str]:
@@ -77,6 +78,8 @@ def contents(model: Path) -> dict[str, Any]:
 def moment(model: Path) -> str:
     """What a killed training was doing, by what it left."""
     names = [path.name for path in model.rglob("*")] if model.exists() else []
+    if any(name.startswith("simulated.") for name in names):
+        return "simulating, or learning from simulated ECGs"
     half = [name for name in names if ".half-written-" in name]
     if any(name.startswith(".prepared.") for name in names):
         return "preparing"

@@ -1,0 +1,136 @@
+"""Simulated ECGs that teach the networks before the real ones do."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+import team_code
+from leadwise import pretraining, training
+from leadwise.checkpoint import load_checkpoint
+from leadwise.devices import CPU
+from leadwise.options import TrainingOptions
+from leadwise.plan import TimePlan
+from leadwise.pretraining import pretrain, simulated_dataset
+from leadwise.recipes import QUICK, RECIPES, Recipe
+from leadwise.simulate import write_folder
+from leadwise.training import FoldRun
+from tests.soak import kill
+
+SMALL = dataclasses.replace(
+    QUICK,
+    name="small",
+    training=dataclasses.replace(QUICK.training, epochs=1, simulated=26, simulated_epochs=2, batch_size=8),
+)
+
+
+def taught(folder: Path, recipe: Recipe = SMALL, limit: float = float("inf")) -> Any:
+    folder.mkdir(exist_ok=True)
+    return pretrain(recipe, folder / "fold-simulated.1", folder, CPU, 1, limit)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Trains recipe `small` with training_code; gives the model folder's contents without times."""
+    monkeypatch.setitem(RECIPES, "small", SMALL)
+    write_folder(tmp_path / "data", 24, seed=5, longest=10)
+
+    def run(model: Path, **options: Any) -> dict[str, Any]:
+        given = TrainingOptions(recipe="small", precision="fp32", jobs=1, threads=1, pages=False, **options)
+        team_code.training_code(str(tmp_path / "data"), str(model), given)
+        return kill.contents(model)
+
+    return run
+
+
+def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
+    state, facts = taught(tmp_path / "one")
+    assert facts == {"recordings": 26, "epochs": 2}
+    again, _ = taught(tmp_path / "other")
+    fresh = FoldRun.begin(SMALL, SMALL.training.seed, CPU).network.state_dict()
+    for name, value in state.items():
+        assert torch.equal(value, again[name])
+        assert not value.is_floating_point() or not torch.equal(value, fresh[name]) or "bias" in name
+    # what is finished is not trained again, and the simulated recordings are gone
+    assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_dir()) == []
+    (tmp_path / "one" / "fold-simulated.1").unlink()
+    assert all(torch.equal(value, state[name]) for name, value in taught(tmp_path / "one")[0].items())
+    assert not (tmp_path / "one" / "fold-simulated.1").exists()
+
+
+def test_recordings_are_the_same_with_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretraining, "PART", 10)
+    one, two = (simulated_dataset(SMALL, tmp_path / str(jobs), jobs, TimePlan(1, 1)) for jobs in (1, 2))
+    assert one is not None and two is not None and len(one) == len(two) == 26
+    assert np.array_equal(one.samples, two.samples) and np.array_equal(one.labels, two.labels)
+    assert len({signal.tobytes() for signal in np.split(one.samples, one.starts[1:])}) == 26  # each part has its seed
+
+
+def test_all_networks_begin_with_what_simulated_ecgs_taught(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+    train_fold = team_code.train_fold
+
+    def noted(*arguments: Any) -> Any:
+        starts.append(arguments[8])
+        return train_fold(*arguments)
+
+    monkeypatch.setattr(team_code, "train_fold", noted)
+    facts = runs(tmp_path / "model")["model.json"]["training"]
+    state, expected = taught(tmp_path / "alone")
+    assert len(starts) == 2 and all(torch.equal(value, start[key]) for start in starts for key, value in state.items())
+    assert facts["simulated"] == expected == {"recordings": 26, "epochs": 2}
+    assert facts["recordings"] == 24 and facts["left_out"] == {}
+    assert not (tmp_path / "model" / "checkpoint").exists()
+
+
+def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_given(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(tmp_path / "model")
+    monkeypatch.setattr(team_code, "pretrain", None)  # a call would fail
+    assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["simulated"] is None
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    facts = runs(tmp_path / "further", init=tmp_path / "model")["model.json"]["training"]
+    assert facts["simulated"] is None and facts["init"]
+
+
+def test_without_time_networks_begin_with_random_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert taught(tmp_path, limit=1e-3) is None
+    assert "no time for simulated ECGs" in caplog.text
+
+
+@pytest.mark.parametrize(("where", "name", "call"), [(pretraining, "prepare_dataset", 1), (training, "predict", 2)])
+def test_sigterm_ends_with_143_and_the_command_carries_on(
+    runs: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: Any,
+    name: str,
+    call: int,
+) -> None:
+    expected, function, calls = runs(tmp_path / "whole"), getattr(where, name), []
+
+    def terminated(*arguments: Any) -> Any:
+        result = function(*arguments)
+        calls.append(name)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(where, name, terminated)
+        runs(tmp_path / "model")
+    assert stopped.value.code == 143 and not (tmp_path / "model" / "model.json").exists()
+    checkpoint = next((tmp_path / "model" / "checkpoint").glob("fold-simulated.????????????"), None)
+    assert (checkpoint is not None) == (name == "predict")
+    assert checkpoint is None or load_checkpoint(checkpoint) is not None
+    assert runs(tmp_path / "model") == expected
