@@ -24,6 +24,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from safetensors.numpy import load
+
 ROOT = Path(__file__).resolve().parents[2]
 # half-written ones, and a network that model.json does not describe yet: a third of the kills
 FILES = ("checkpoint/.prepared.*", "checkpoint/simulated.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
@@ -73,6 +76,21 @@ def contents(model: Path) -> dict[str, Any]:
                 without_times(json.loads(content)) if path.suffix == ".json" else content
             )
     return found
+
+
+def differences(model: Path, other: Path) -> list[str]:
+    """The files of two model folders whose contents differ, networks with the tensors that do."""
+    found, told = (contents(model), contents(other)), []
+    for name in sorted({name for one in found for name in one}):
+        one, two = (each.get(name) for each in found)
+        if one != two:
+            told.append(f"{name}: {_unequal(one, two)}" if name.endswith(".safetensors") and one and two else name)
+    return told
+
+
+def _unequal(one: bytes, other: bytes) -> str:
+    pairs = ((name, value, load(other)[name]) for name, value in load(one).items())
+    return ", ".join(f"{name} by {np.abs(a - b).max():.3g}" for name, a, b in pairs if not np.array_equal(a, b))
 
 
 def moment(model: Path) -> str:
@@ -146,15 +164,14 @@ def main() -> int:
         whole = work / "whole"
         seconds = train(data, whole)
         print(f"uninterrupted: {seconds:.1f} s", flush=True)
-        expected, began, moments, cycles = contents(whole), time.monotonic(), Counter[str](), 0
+        began, moments, cycles = time.monotonic(), Counter[str](), 0
         while moments.total() < options.kills or time.monotonic() - began < 60 * options.minutes:
             model = work / f"cycle{cycles}"
             kills = range(dice.randint(1, 4))
             occasions = [dice.choice(FILES) if dice.random() < 0.3 else dice.uniform(0, seconds) for _ in kills]
             moments.update(kill_and_resume(data, model, occasions))
             cycles += 1
-            if contents(model) != expected:
-                differing = sorted(set(expected) ^ set(contents(model))) or "contents"
+            if differing := differences(model, whole):
                 print(f"cycle {cycles}: another model than the uninterrupted one: {differing}", flush=True)
                 return 1
             shutil.rmtree(model)
