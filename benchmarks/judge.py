@@ -5,7 +5,7 @@ Arrays in, text out. Knows neither recipes nor training.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +17,7 @@ from leadwise.decision import RewardRule
 from leadwise.expected_reward import best_labels
 from leadwise.familiarity import foreign, ways_of
 from leadwise.metric import areas_under_curves, challenge_metric
-from leadwise.report.tally import bootstrap_interval, rewards_of
+from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 from leadwise.thresholds import decide, search_thresholds
 
 Booleans = NDArray[np.bool_]
@@ -57,31 +57,43 @@ def scores_of(found: Arrays, test: str, general: float) -> Floats:
     return rule.probabilities(found[test][None].astype(np.float64), strange)
 
 
-def judge(
-    found: Arrays, test: str, way: str, general: float, reference: tuple[Arrays, str] | None = None
-) -> dict[str, str]:
-    """The figures of a run on one of its test sets, by the names of `FIGURES`.
+def together(runs: Sequence[Arrays], test: str, way: str, general: float) -> Rewards:
+    """What the answers by `way` earn on the test sets of all runs."""
+    labels = np.concatenate([found[f"{test}_labels"] for found in runs])
+    return rewards_of(labels, np.concatenate([answers_of(found, test, general)[way] for found in runs]))
 
-    Interval and difference are of the answers by `way`, a key of `answers_of`; the difference is to another run and its
-    own way, recording by recording.
+
+def judge(
+    runs: Sequence[Arrays], test: str, way: str, general: float, reference: tuple[Sequence[Arrays], str] | None = None
+) -> dict[str, str]:
+    """The figures of a run on one of its test sets, by the names of `FIGURES`; of several runs on all of theirs.
+
+    Interval and difference are of the answers by `way`, a key of `answers_of`; the difference is to other runs and
+    their own way, recording by recording.
     """
-    labels, answers = found[f"{test}_labels"], answers_of(found, test, general)
+    labels, probabilities, scores, sources = (
+        np.concatenate(parts)
+        for parts in zip(
+            *((f[f"{test}_labels"], f[test], scores_of(f, test, 0.0), f[f"{test}_sources"]) for f in runs), strict=True
+        )
+    )
+    each = [answers_of(found, test, general) for found in runs]
+    answers = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
     rewards = rewards_of(labels, answers[way])
     figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}
     with np.errstate(invalid="ignore"):
-        figures["AUROC"] = f"{np.nanmean(areas_under_curves(labels, found[test])[0]):.3f}"
+        figures["AUROC"] = f"{np.nanmean(areas_under_curves(labels, probabilities)[0]):.3f}"
     figures["interval"] = _range(bootstrap_interval(rewards))
     figures |= {"difference": "", "interval of that": ""}
     if reference is not None:
-        other = rewards_of(labels, answers_of(reference[0], test, general)[reference[1]])
-        found_out = compare(other, rewards)
+        found_out = compare(together(reference[0], test, reference[1], general), rewards)
         figures |= {"difference": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
     figures["labels"] = f"{answers[way].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
-    figures["ECE"] = f"{calibration_error(labels, scores_of(found, test, 0.0)):.4f}"
+    figures["ECE"] = f"{calibration_error(labels, scores):.4f}"
     figures["by source"] = " ".join(
         f"{source} {challenge_metric(labels[mine], answers[way][mine]):.2f} (n {mine.sum()})"
-        for source in np.unique(found[f"{test}_sources"])
-        for mine in [found[f"{test}_sources"] == source]
+        for source in np.unique(sources)
+        for mine in [sources == source]
     )
     return figures
 

@@ -228,24 +228,30 @@ def way_of(name: str) -> str:
     return {"search": "search", "reward": "reward general"}[VARIANTS[name.removesuffix("+init")].decision.method]
 
 
+Runs = dict[tuple[str, str, int], list[dict[str, NDArray[Any]]]]  # by recipe, split and seed
+
+
 def table(arguments: argparse.Namespace) -> None:
     """Prints a line for each run and test set, with intervals and differences to another recipe, each by the
-    labels that its own recipe decides on."""
-    runs = list(results(arguments.results))
+    labels that its own recipe decides on; the turned folds (crossed) in one line, all that a recipe has of them."""
+    runs: Runs = {}
+    for name, split, seed, found in results(arguments.results):
+        runs.setdefault((name, re.sub("^crossed-.*", "crossed", split), seed), []).append(found)
     order = {name: place for place, name in enumerate(VARIANTS)}
-    runs.sort(key=lambda one: (one[1], order.get(one[0], 99), one[2]))
-    against = way_of(arguments.against)
-    reference = {(split, seed): (found, against) for name, split, seed, found in runs if name == arguments.against}
     print("recipe | split | seed | n | " + " | ".join(FIGURES))
-    for name, split, seed, found in runs:
-        for test in (
-            key
-            for key in found
-            if key.startswith("test") and not key.endswith(("_labels", "_sources", "_acquisitions"))
-        ):
-            figures = judge(found, test, way_of(name), arguments.general, reference.get((split, seed)))
+    for name, split, seed in sorted(runs, key=lambda one: (one[1], order.get(one[0], 99), one[2])):
+        mine, other = runs[name, split, seed], runs.get((arguments.against, split, seed))
+        reference = (other, way_of(arguments.against)) if other and len(other) == len(mine) else None
+        for test in test_sets(mine[0]):
+            figures = judge(mine, test, way_of(name), arguments.general, reference)
             shown = split + ("" if test == "test" else test.removeprefix("test").replace("_", " "))
-            print(f"{name} | {shown} | {seed} | {len(found[test])} | " + " | ".join(figures[key] for key in FIGURES))
+            count = sum(len(found[test]) for found in mine)
+            print(f"{name} | {shown} | {seed} | {count} | " + " | ".join(figures[key] for key in FIGURES))
+
+
+def test_sets(found: Mapping[str, object]) -> list[str]:
+    """The names of the test sets of a run: test, and test_away."""
+    return [key for key in ("test", "test_away") if key in found]
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -107,10 +107,11 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
     assert "epoch" not in result.stdout
     shown = subprocess.run([*study, "table", given[0]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert shown.splitlines()[-1].startswith("quick | home | 2020 | 12 | ")
-    for more in (("quick", "device:AT"), ("quick+init", "adapt:AT:12")):  # the second from the network of the first
+    for more in (("quick", "device:AT,crossed:1,crossed:2"), ("quick+init", "adapt:AT:12")):  # the second from the network of the first
         asked = [*folders, "--recipes", more[0], "--splits", more[1], "--epochs", "1"]
         subprocess.run([*study, "train", *asked], cwd=ROOT, check=True, capture_output=True)
     against = [*study, "table", given[0], "--against", "quick"]
     shown = subprocess.run(against, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert {line.split(" | ")[1] for line in shown.splitlines()[1:]} == {"home", "device-AT", "adapt-AT-12"}
+    counts = {line.split(" | ")[1]: line.split(" | ")[3] for line in shown.splitlines()[1:]}
+    assert counts == {"home": "12", "device-AT": "48", "adapt-AT-12": "12", "crossed": "24"}  # both folds in one line
     assert "+0.000" in shown  # quick against itself
