@@ -2,7 +2,8 @@
 
 At each size, each in a process of its own with one job and one thread: preparing, one training epoch, the driver and
 the evaluator, the networks being of recipe `quick`. Recordings are 10 s of noise, a few signals under many names.
-`--long N` adds N of half an hour by themselves: preparing, and the driver with five networks of recipe `paper`.
+`--long N` adds N of half an hour by themselves: preparing them, and the driver with one of them and five networks of
+recipe `paper`.
 
 Prints CPU seconds (of the process and its children; on an idle machine they are the clock's), the clock's seconds, and
 the most memory that was the process's own (RssAnon, looked at 20 times a second: pages of files, as those of a memory
@@ -125,17 +126,18 @@ def measure(folder: Path, size: int) -> dict[str, Cost]:
     }
 
 
-def measure_long(folder: Path, count: int = 1) -> dict[str, Cost]:
-    """The driver with recordings of half an hour at 257 Hz, five networks of recipe `paper`; and preparing them."""
-    data = folder / "long"
-    data.mkdir()
+def measure_long(folder: Path, count: int) -> dict[str, Cost]:
+    """Preparing so many recordings of half an hour at 257 Hz; the driver with one, five networks of recipe `paper`."""
+    several, one, network = folder / "long", folder / "one", str(folder / "paper")
+    one.mkdir()
+    several.mkdir()
     for index in range(count):
-        write_recording(data, f"I{index:04d}", HALF_HOUR, 257, seed=index)
-    step("model", str(folder / "paper"), "paper", "5")
-    paths = (str(folder / "paper"), str(data), str(folder / "answers"))
+        write_recording(several, f"I{index:04d}", HALF_HOUR, 257, seed=index)
+    write_recording(one, "I0000", HALF_HOUR, 257)
+    step("model", network, "paper", "5")
     return {
-        "prepare": step("prepare", str(data), str(folder / "work")),
-        "driver": run("driver.py", *paths, "--jobs", "1", "--threads", "1"),
+        "prepare": step("prepare", str(several), str(folder / "work")),
+        "driver": run("driver.py", network, str(one), str(folder / "answers"), "--jobs", "1", "--threads", "1"),
     }
 
 
@@ -155,7 +157,9 @@ def main() -> None:
         for size in arguments.sizes:
             show(size, measure(Path(folder), size))
         if arguments.long:
-            show(arguments.long, measure_long(Path(folder), arguments.long))
+            costs = measure_long(Path(folder), arguments.long)
+            show(1, {"driver": costs.pop("driver")})
+            show(arguments.long, costs)
 
 
 def show(size: int, costs: dict[str, Cost]) -> None:

@@ -107,7 +107,10 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
     assert "epoch" not in result.stdout
     shown = subprocess.run([*study, "table", given[0]], cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert shown.splitlines()[-1].startswith("quick | home | 2020 | 12 | ")
-    for more in (("quick", "device:AT,crossed:1,crossed:2"), ("quick+init", "adapt:AT:12")):  # the second from the network of the first
+    for more in (
+        ("quick", "device:AT,crossed:1,crossed:2"),
+        ("quick+init", "adapt:AT:12"),
+    ):  # the second from the network of the first
         asked = [*folders, "--recipes", more[0], "--splits", more[1], "--epochs", "1"]
         subprocess.run([*study, "train", *asked], cwd=ROOT, check=True, capture_output=True)
     against = [*study, "table", given[0], "--against", "quick"]
