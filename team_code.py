@@ -27,10 +27,12 @@ from leadwise.decision import Answer, make_rule
 from leadwise.devices import Processor, choose_processor, keep_freed_memory
 from leadwise.distributed import ALONE, Group, joined
 from leadwise.ensemble import (
+    TEXTBOOK,
     Beginning,
     Model,
     ModelError,
     fold_file,
+    networks_of,
     read_beginning,
     read_facts,
     save_facts,
@@ -85,6 +87,7 @@ class Job:
     beginning: Beginning | None  # the networks that its own begin with
     run: dict[str, Any]  # what tells it from any other training
     simulated: dict[str, Any] | None = None  # how many simulated ECGs its networks have learnt from before, if any
+    textbook: dict[str, Any] | None = None  # what model.json says of the network that these alone have taught
 
     @classmethod
     def of(cls, data_directory: str, model: Path, options: TrainingOptions, processor: Processor) -> Job:
@@ -115,7 +118,22 @@ class Job:
         taught = pretrain(self.recipe, path, work, self.processor, self.options.jobs, limit)
         if taught is None:
             return self
-        return dataclasses.replace(self, beginning=Beginning((taught[0],), frozenset(), ""), simulated=taught[1])
+        state, facts = taught
+        simulated = {key: facts[key] for key in ("recordings", "epochs")}
+        beginning = Beginning((state,), frozenset(), "", (state, {"learned": facts["learned"]}))
+        return dataclasses.replace(self, beginning=beginning, simulated=simulated)
+
+    def with_textbook(self, dataset: Dataset) -> Job:
+        """The same, its textbook's network written, where the recipe hears one and there is one to begin with.
+
+        Its opinion weighs as much as that of one source of the training data."""
+        if not self.recipe.decision.textbook or not self.beginning or not self.beginning.textbook:
+            return self
+        state, facts = self.beginning.textbook
+        checksum = save_network(self.model, TEXTBOOK, state, self.options.half)
+        share = 1 / (1 + len(set(dataset.sources)))
+        told = {"file": TEXTBOOK, "sha256": checksum, "share": share, "learned": facts["learned"]}
+        return dataclasses.replace(self, textbook=told)
 
     def prepare(self, data_directory: str) -> Parts:
         """Its recordings, prepared, with the parts that validate its folds."""
@@ -170,7 +188,8 @@ def train_model(data_directory: str, model: Path, options: TrainingOptions, proc
         try:
             with stoppable():
                 parts = group.leader_first(lambda: job.prepare(data_directory))
-            train_folds(group.leader_first(job.pretrained), parts, folds, group)
+            job = group.leader_first(job.pretrained)
+            train_folds(job.with_textbook(parts.dataset) if group.leads else job, parts, folds, group)
         except Stopped:
             return end_unfinished(model, len(folds))
     if not group.leads:
@@ -207,7 +226,7 @@ def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Grou
             facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | job.origin
             save_seen(job.model, parts.names)
             ways = ways_of(parts.dataset.acquisitions)
-            save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways)
+            save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways, job.textbook)
         if stopped:
             raise Stopped
 
@@ -241,7 +260,7 @@ def is_finished(model: Path, run: dict[str, Any]) -> bool:
     training = facts["training"]
     same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
     same = same and training.get("init", "") == run["init"]
-    return same and not training.get("unfinished") and all((model / fold["file"]).exists() for fold in facts["folds"])
+    return same and not training.get("unfinished") and all((model / name).exists() for name in networks_of(facts))
 
 
 def end_finished(model: Path, checkpoint: Path, data_directory: str, pages: bool) -> None:
@@ -295,7 +314,7 @@ def finish_fold(
     )  # fmt: skip
     facts: dict[str, Any] = {
         "file": fold_file(fold),
-        "sha256": save_network(model, fold, result.state, half),
+        "sha256": save_network(model, fold_file(fold), result.state, half),
         "thresholds": search.thresholds.tolist(),
         "common_threshold": search.common,
         "validation_recordings": len(labels),

@@ -48,7 +48,7 @@ def write_model(folder: Path) -> None:
             norm.momentum = 1.0
         with torch.no_grad():
             network(signals, torch.rand(4, 5))
-        checksum = save_network(folder, fold, network.state_dict())
+        checksum = save_network(folder, fold_file(fold), network.state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": [0.3] * 24})
     save_facts(folder, recipe, Answer(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from benchmarks.compare import compare
 from leadwise.calibration import Calibration, fit
-from leadwise.decision import RewardRule
+from leadwise.decision import RewardRule, Textbook
 from leadwise.expected_reward import best_labels
 from leadwise.familiarity import foreign, ways_of
 from leadwise.metric import areas_under_curves, challenge_metric
@@ -25,9 +25,11 @@ Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]
 
 BINS = 10  # of the expected calibration error
+SHARE = 0.5  # of the textbook's opinion, where one source taught the rest
 
 FIGURES = (
-    "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "interval", "difference", "interval of that",
+    "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "reward textbook", "interval", "difference",
+    "interval of that",
     "labels", "ECE", "nothing", "oracle", "by source",
 )  # fmt: skip
 
@@ -42,19 +44,22 @@ def answers_of(found: Arrays, test: str, general: float) -> dict[str, Booleans]:
         "reward raw": best_labels(probabilities),
         "reward": best_labels(scores_of(found, test, 0.0)),
         "reward general": best_labels(scores_of(found, test, general)),
+        "reward textbook": best_labels(scores_of(found, test, general, textbook=True)),
         "nothing": np.broadcast_to(best_labels(found["prior"].mean(0)[None]), probabilities.shape),
         "oracle": decide(probabilities, search_thresholds(found[f"{test}_labels"], found[test]).thresholds),
     }
 
 
-def scores_of(found: Arrays, test: str, general: float) -> Floats:
+def scores_of(found: Arrays, test: str, general: float, textbook: bool = False) -> Floats:
     """Probabilities (recordings, 24), calibrated on what the run was chosen on; of foreign recordings moved towards
-    hospitals in general."""
+    hospitals in general, the textbook heard where that is asked for and the run began with one."""
     calibration: Calibration = fit(found["choose_targets"], found["choose"])
     labelled = found["prior"].mean(0)
-    rule = RewardRule((calibration,), found["learned"].astype(np.float64), labelled, general)
+    heard = Textbook(found["textbook_learned"], SHARE) if textbook and "textbook_learned" in found else None
+    rule = RewardRule((calibration,), found["learned"].astype(np.float64), labelled, general, heard)
     strange = foreign(found[f"{test}_acquisitions"], ways_of(found["acquisitions"]))
-    return rule.probabilities(found[test][None].astype(np.float64), strange)
+    given = [found[test], *([found[f"{test}_textbook"]] if heard else [])]
+    return rule.probabilities(np.stack(given).astype(np.float64), strange)
 
 
 def together(runs: Sequence[Arrays], test: str, way: str, general: float) -> Rewards:

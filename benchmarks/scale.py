@@ -100,7 +100,7 @@ def model(folder: str, recipe: str, networks: str) -> None:
     path, folds = Path(folder), []
     path.mkdir(parents=True)
     for fold in range(int(networks)):
-        checksum = save_network(path, fold, SEResNet(RECIPES[recipe].network).state_dict())
+        checksum = save_network(path, fold_file(fold), SEResNet(RECIPES[recipe].network).state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": [0.5] * 24})
     save_facts(path, RECIPES[recipe], Answer(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
 

@@ -62,7 +62,8 @@ _step("+schedule", training={n: getattr(ROBUST.training, n) for n in (
     "optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")})  # fmt: skip
 _step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.augmentation, mixup=0.0)))
 _step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
-_step("+reward", training={"stand_ins": True}, decision=dataclasses.asdict(ROBUST.decision))
+_step("+reward", training={"stand_ins": True}, decision={"method": "reward", "general": ROBUST.decision.general})
+_step("+simulated", training={"simulated": ROBUST.training.simulated})
 VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")}
 
 
@@ -121,9 +122,13 @@ def run(
     path: Path,
     processor: Processor,
     start: State | None = None,
+    learned: Sequence[float] = (),
 ) -> dict[str, NDArray[Any]]:
     """Trains one network, from the weights `start` where they are given, and leaves it in `path`.safetensors;
-    probabilities (`choose`, and each part whose name begins with test), labels and the rest that the table asks for."""
+    probabilities (`choose`, and each part whose name begins with test), labels and the rest that the table asks for.
+
+    Where `start` learnt from simulated ECGs, of which `learned` are the class frequencies, its own probabilities too.
+    """
     both = join(parts["train"], parts["choose"])
     validation = np.arange(len(both)) >= len(parts["train"])
     checkpoint = path.with_suffix(".checkpoint")
@@ -138,11 +143,20 @@ def run(
     found |= {"prior": parts["train"].labels, "acquisitions": parts["train"].acquisitions}
     for name in (name for name in parts if name.startswith("test")):
         part = parts[name]
-        examples = Examples.of(part, processor.device)
-        found[name] = predict(judged, examples, part.lengths, np.arange(len(part)), recipe)
+        found[name] = answered(judged, part, recipe)
         found |= {f"{name}_labels": part.labels, f"{name}_sources": np.array(part.sources)}
         found[f"{name}_acquisitions"] = part.acquisitions
+    if start is not None and learned:
+        judged.judged.load_state_dict(start)
+        tests = [name for name in parts if name.startswith("test")]
+        found |= {f"{name}_textbook": answered(judged, parts[name], recipe) for name in tests}
+        found["textbook_learned"] = np.array(learned)
     return found
+
+
+def answered(run: FoldRun, part: Dataset, recipe: Recipe) -> NDArray[np.float32]:
+    """The probabilities of a part's recordings, (recordings, 24)."""
+    return predict(run, Examples.of(part, run.processor.device), part.lengths, np.arange(len(part)), recipe)
 
 
 def join(*parts: Dataset) -> Dataset:
@@ -163,8 +177,8 @@ def train(arguments: argparse.Namespace) -> None:
         log.info("%s, %s, seed %d", name, split, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = with_epochs(VARIANTS[name.removesuffix("+init")], arguments.epochs)
-        start = beginning(name, recipe, split, seed, arguments.results, processor)
-        found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, start)
+        begins = beginning(name, recipe, split, seed, arguments.results, processor)
+        found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, *begins)
         temporary = path.with_suffix(".partial.npz")
         np.savez(temporary, epochs=recipe.training.epochs, **found)
         temporary.replace(path)
@@ -172,17 +186,21 @@ def train(arguments: argparse.Namespace) -> None:
             left.unlink()
 
 
-def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor) -> State | None:
+def beginning(
+    name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor
+) -> tuple[State | None, Sequence[float]]:
     """The weights that a run begins with: of the network that the family's other devices taught, or of one that learnt
-    from simulated ECGs, once for all splits and seeds; None where they are random."""
+    from simulated ECGs, once for all splits and seeds, and the class frequencies of these; None where they are random.
+    """
     if name.endswith("+init"):
-        return load_file(results / name.removesuffix("+init") / f"device-{split.split(':')[1]}" / f"{seed}.safetensors")
+        folder = results / name.removesuffix("+init") / f"device-{split.split(':')[1]}"
+        return load_file(folder / f"{seed}.safetensors"), ()
     if not recipe.training.simulated:
-        return None
-    checkpoint = results / f"begin.{name}"
+        return None, ()
+    checkpoint = results / f"begin.{recipe.training.simulated}"
     taught = pretrain(recipe, checkpoint, results, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
-    return taught[0]
+    return taught[0], taught[1]["learned"]
 
 
 def _processor(threads: int) -> Processor:
@@ -225,18 +243,26 @@ def results(folder: Path) -> Iterator[tuple[str, str, int, dict[str, NDArray[Any
 
 def way_of(name: str) -> str:
     """The column of the table that has a recipe's own decision."""
-    return {"search": "search", "reward": "reward general"}[VARIANTS[name.removesuffix("+init")].decision.method]
+    decision = VARIANTS[name.removesuffix("+init")].decision
+    reward = "reward textbook" if decision.textbook else "reward general"
+    return {"search": "search", "reward": reward}[decision.method]
 
 
 Runs = dict[tuple[str, str, int], list[dict[str, NDArray[Any]]]]  # by recipe, split and seed
 
 
+def grouped(folder: Path) -> Runs:
+    """All finished runs; those of turned folds (crossed) together."""
+    runs: Runs = {}
+    for name, split, seed, found in results(folder):
+        runs.setdefault((name, re.sub("^crossed-.*", "crossed", split), seed), []).append(found)
+    return runs
+
+
 def table(arguments: argparse.Namespace) -> None:
     """Prints a line for each run and test set, with intervals and differences to another recipe, each by the
     labels that its own recipe decides on; the turned folds (crossed) in one line, all that a recipe has of them."""
-    runs: Runs = {}
-    for name, split, seed, found in results(arguments.results):
-        runs.setdefault((name, re.sub("^crossed-.*", "crossed", split), seed), []).append(found)
+    runs = grouped(arguments.results)
     order = {name: place for place, name in enumerate(VARIANTS)}
     print("recipe | split | seed | n | " + " | ".join(FIGURES))
     for name, split, seed in sorted(runs, key=lambda one: (one[1], order.get(one[0], 99), one[2])):

@@ -97,6 +97,18 @@ def shift_prior(
     return np.asarray(expit(logits + share[..., None] * (_logits(after) - start)))
 
 
+def pool_opinions(probabilities: ArrayLike, others: ArrayLike, share: float) -> Floats:
+    """Two opinions on the same recordings, (recordings, classes) each, as one: the mean of their logits, in which the
+    others weigh `share`. That is the logarithmic opinion pool (Genest and Zidek 1986). Raises ValueError where the
+    shapes differ or a number is not in [0, 1].
+    """
+    first, second = _checked(probabilities), _checked(others)
+    if first.shape != second.shape:
+        raise ValueError(f"opinions {first.shape} and {second.shape} differ in shape")
+    weight = float(_in_unit_interval(share, "the share"))
+    return np.asarray(expit((1 - weight) * _logits(first) + weight * _logits(second)))
+
+
 # The penalised likelihood -----------------------------------------------------------------------------------
 # theta is (2 + classes,): log slope (slope = 1 / temperature), shared offset, the classes' own offsets.
 

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.calibration import Calibration, shift_prior
+from leadwise.calibration import Calibration, pool_opinions, shift_prior
 from leadwise.classes import CODES, general_frequencies
 from leadwise.expected_reward import best_labels
 from leadwise.recipes import DecisionRecipe
@@ -57,18 +57,34 @@ class VoteRule:
 
 
 @dataclass(frozen=True, eq=False)
+class Textbook:
+    """What a network that only simulated ECGs have taught (`pretraining.py`) says of foreign recordings: whether the
+    textbook's criterion of a diagnosis is met, which no hospital's way of labelling has bent."""
+
+    learned: Floats  # (24,) how frequent the classes were among the simulated ECGs
+    share: float  # what its opinion weighs beside the other networks'
+
+    def __post_init__(self) -> None:
+        _check_frequencies(self.learned[None], 1)
+        if not 0 <= self.share <= 1:
+            raise ValueError(f"share {self.share} is not in [0, 1]")
+
+
+@dataclass(frozen=True, eq=False)
 class RewardRule:
     """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, moved to
     the class frequencies of where a recording comes from.
 
     That is the training data's labels, which never have what only a stand-in taught (classes.STAND_INS); for foreign
-    recordings it is a hospital of which nothing is known.
+    recordings it is a hospital of which nothing is known, and the textbook is heard too: of the `probabilities` of a
+    rule with one, its network's are the last.
     """
 
     calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation part
     learned: Floats  # (24,) how frequent the classes were in what the networks were taught ...
     labelled: Floats  # ... and among the labels
     general: float  # how far they move to `classes.general_frequencies` for a foreign recording
+    textbook: Textbook | None = None
 
     @property
     def thresholds(self) -> Floats:
@@ -77,17 +93,25 @@ class RewardRule:
 
     def probabilities(self, probabilities: Floats, foreign: Booleans | None = None) -> Floats:
         """The scores, (recordings, 24), of probabilities (networks, recordings, 24) without NaN."""
-        pairs = zip(self.calibrations, probabilities, strict=True)
+        own, others = np.split(probabilities, [len(self.calibrations)])
+        if len(others) != (self.textbook is not None):
+            raise ValueError(
+                f"probabilities of {len(probabilities)} networks, for {len(self.calibrations)} calibrations"
+            )
+        pairs = zip(self.calibrations, own, strict=True)
         calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
         at_home = shift_prior(calibrated, self.learned, self.labelled)
         if foreign is None:
             return at_home
         elsewhere = shift_prior(calibrated, self.learned, general_frequencies(), self.general)
+        if self.textbook:
+            written = shift_prior(others[0], self.textbook.learned, general_frequencies(), self.general)
+            elsewhere = pool_opinions(elsewhere, written, self.textbook.share)
         return np.where(foreign[:, None], elsewhere, at_home)
 
     def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
         """See `Rule`."""
-        strange = foreign if self.general else None
+        strange = foreign if self.general or self.textbook else None
         known = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
@@ -97,13 +121,17 @@ class RewardRule:
         return Answer(labels, scores, strange)
 
 
-def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rule:
+def make_rule(
+    recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]], textbook: Mapping[str, Any] | None = None
+) -> Rule:
     """The rule of a model from what its folds found: `thresholds` (24), or `calibration` and the class frequencies
-    `learned` and `labelled` (24). Raises KeyError, TypeError or ValueError where something is missing or of another
-    form."""
+    `learned` and `labelled` (24); from `learned` and `share` of its textbook, where it has one. Raises KeyError,
+    TypeError or ValueError where something is missing or of another form."""
     if not folds:
         raise ValueError("needs at least one fold")
     if recipe.method == "search":
+        if textbook:
+            raise ValueError("a vote by thresholds hears no textbook")
         thresholds = np.array([fold["thresholds"] for fold in folds], np.float64)
         if thresholds.shape != (len(folds), len(CODES)):
             raise ValueError(f"{len(CODES)} thresholds a fold are needed, not {thresholds.shape}")
@@ -116,12 +144,17 @@ def make_rule(recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]]) -> Rul
     if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
         raise ValueError(f"{len(CODES)} offsets a fold are needed")
     learned, labelled = (_frequencies([fold[name] for fold in folds]) for name in ("learned", "labelled"))
-    return RewardRule(calibrations, learned, labelled, recipe.general)
+    heard = Textbook(np.array(textbook["learned"], np.float64), float(textbook["share"])) if textbook else None
+    return RewardRule(calibrations, learned, labelled, recipe.general, heard)
 
 
 def _frequencies(folds: Sequence[Sequence[float]]) -> Floats:
     """The mean over the folds of their class frequencies, (24,)."""
     each = np.array(folds, np.float64)
-    if each.shape != (len(folds), len(CODES)) or not ((each >= 0) & (each <= 1)).all():
-        raise ValueError(f"{len(CODES)} class frequencies in [0, 1] a fold are needed")
+    _check_frequencies(each, len(folds))
     return np.asarray(each.mean(0))
+
+
+def _check_frequencies(each: Floats, count: int) -> None:
+    if each.shape != (count, len(CODES)) or not ((each >= 0) & (each <= 1)).all():
+        raise ValueError(f"{len(CODES)} class frequencies in [0, 1] are needed")

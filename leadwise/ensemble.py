@@ -1,7 +1,8 @@
 """A model folder: save it, load it, predict with it. Knows no data folders and no training.
 
 `model.json` says everything that a person may want to know, `fold0.safetensors`, `fold1.safetensors`, ... are the plain
-fp32 states of the networks and nothing else. Nothing in a model folder is ever executed.
+fp32 states of the networks and nothing else, `textbook.safetensors` that of one which only simulated ECGs have taught,
+where there is one. Nothing in a model folder is ever executed.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from leadwise.signals import window_starts
 
 FORMAT = "leadwise model"
 VERSION = 2
+TEXTBOOK = "textbook.safetensors"
 SEEN = "seen.txt"  # names of the recordings that the networks have seen, in training or validation
 BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
 PLAIN = 64  # windows that go through a plain network at once
@@ -71,7 +73,7 @@ class Model:
     """Networks, the rule by which they answer, and the answer for a recording that says nothing."""
 
     recipe: Recipe
-    networks: tuple[SEResNet, ...]
+    networks: tuple[SEResNet, ...]  # the folds' and, where the rule hears one, the textbook's as the last
     rule: Rule
     prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
     processor: Processor
@@ -161,14 +163,14 @@ def fold_file(fold: int | str) -> str:
     return f"fold{fold}.safetensors"
 
 
-def save_network(folder: Path, fold: int, state: dict[str, Tensor], half: bool = False) -> str:
-    """Writes one network's state, under a name that no model.json uses until `save_facts` describes it; returns the
-    file's SHA-256.
+def save_network(folder: Path, name: str, state: dict[str, Tensor], half: bool = False) -> str:
+    """Writes one network's state to the file `name` (`fold_file`, `TEXTBOOK`), under another name that no model.json
+    uses until `save_facts` describes it; returns the file's SHA-256.
 
     With `half`, weights of convolutions and linear layers are stored in half precision (fp16); norms and their
     statistics, which may be large and are few, stay in fp32. Loading makes fp32 of all.
     """
-    path = _arriving(folder / fold_file(fold))
+    path = _arriving(folder / name)
     stored = {name: value.half() if half and value.dim() > 1 else value for name, value in state.items()}
     with whole_file(path) as handle:
         handle.write(save({name: value.contiguous() for name, value in stored.items()}))
@@ -191,10 +193,12 @@ def save_facts(
     folds: Sequence[dict[str, Any]],
     training: dict[str, Any],
     ways: Sequence[Way] = (),
+    textbook: dict[str, Any] | None = None,
 ) -> None:
     """Writes model.json, gives the networks that it describes their names and removes those of an earlier model.
 
-    Each of `folds` has at least `file`, `sha256` and what the recipe's rule asks for, see `decision.make_rule`.
+    Each of `folds`, and `textbook`, has at least `file`, `sha256` and what the recipe's rule asks for, see
+    `decision.make_rule`.
     """
     facts = {
         "format": FORMAT,
@@ -204,25 +208,36 @@ def save_facts(
         "prior": {"scores": prior.scores[0].tolist(), "labels": prior.labels[0].astype(int).tolist()},
         "acquisitions": [dataclasses.asdict(way) for way in ways],
         "folds": list(folds),
+        "textbook": textbook,
         "training": training,
     }
     try:
         write_json(folder / "model.json", facts)
     finally:
         tidy(folder)
-    for path in set(folder.glob(fold_file("*"))) - {folder / fold["file"] for fold in folds}:
+    for path in {*folder.glob(fold_file("*")), *folder.glob(TEXTBOOK)} - {folder / name for name in networks_of(facts)}:
         path.unlink()
+
+
+def networks_of(facts: dict[str, Any]) -> dict[str, str]:
+    """The files of networks that model.json describes, in their order, with their checksums. Raises KeyError or
+    TypeError where it does not, ValueError where a file is named twice."""
+    described = [*facts["folds"], *([facts["textbook"]] if facts.get("textbook") else [])]
+    files = {str(each["file"]): str(each["sha256"]) for each in described}
+    if len(files) < len(described):
+        raise ValueError("two networks name the same file")
+    return files
 
 
 def tidy(folder: Path) -> None:
     """Gives new weights that model.json describes their name, and removes others: what `save_facts` does at its end,
     and the next run where that one was killed before."""
-    arrived = list(folder.glob(_arriving(Path(fold_file("*"))).name))
+    arrived = [path for name in (fold_file("*"), TEXTBOOK) for path in folder.glob(_arriving(Path(name)).name)]
     if not arrived:
         return
     try:
-        described = {fold["file"]: fold["sha256"] for fold in read_facts(folder)["folds"]}
-    except (ModelError, KeyError, TypeError):
+        described = networks_of(read_facts(folder))
+    except (ModelError, KeyError, TypeError, ValueError):
         described = {}
     for path in arrived:
         name = path.with_suffix("")
@@ -262,19 +277,17 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     try:
         recipe = recipe_from_dict(facts["recipe"])
         check_numbers(recipe)
-        rule = make_rule(recipe.decision, facts["folds"])
+        rule = make_rule(recipe.decision, facts["folds"], facts.get("textbook"))
         ways = tuple(map(Way.from_dict, facts["acquisitions"]))
         prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
-        files = [(str(fold["file"]), str(fold["sha256"])) for fold in facts["folds"]]
+        files = networks_of(facts)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
-    if len(dict(files)) < len(files):
-        raise ModelError(f"{path}: two folds name the same file")
     if prior.scores.shape != (1, len(CODES)) or prior.labels.shape != (1, len(CODES)):
         raise ModelError(f"{path}: needs {len(CODES)} prior scores and labels")
     if not ((prior.scores >= 0) & (prior.scores <= 1)).all():
         raise ModelError(f"{path}: a prior score is not in [0, 1]")
-    networks = tuple(_load_network(folder, name, checksum, recipe) for name, checksum in files)
+    networks = tuple(_load_network(folder, name, checksum, recipe) for name, checksum in files.items())
     if processor.device.type != "cpu":
         there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
         return Model(recipe, there, rule, prior, processor, facts, ways, spare=Spare(networks))
@@ -289,6 +302,7 @@ class Beginning:
     states: tuple[dict[str, Tensor], ...]
     seen: frozenset[str]  # names
     checksum: str  # of the networks, so that a run that is carried on has begun with the same
+    textbook: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # its network's state, and what model.json says
 
     def state(self, fold: int) -> dict[str, Tensor]:
         """The network that fold number `fold` begins with; they take turns."""
@@ -311,9 +325,10 @@ def read_beginning(folder: str | Path, recipe: Recipe) -> Beginning:
         names = (folder / SEEN).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / SEEN}: {getattr(error, 'strerror', None) or error}") from None
-    states = tuple(network.state_dict() for network in model.networks)
-    checksum = " ".join(fold["sha256"] for fold in model.facts["folds"])
-    return Beginning(states, frozenset(filter(None, names)), checksum)
+    states, folds = [network.state_dict() for network in model.networks], len(model.facts["folds"])
+    checksum = " ".join(networks_of(model.facts).values())
+    textbook = (states[-1], model.facts["textbook"]) if model.facts.get("textbook") else None
+    return Beginning(tuple(states[:folds]), frozenset(filter(None, names)), checksum, textbook)
 
 
 def check_numbers(recipe: Recipe) -> None:

@@ -62,7 +62,8 @@ def pretrain(
     result = train_fold(dataset, held_out, recipe, processor, checkpoint, seed, plan=plan, label=LABEL)
     if result is None or result.unfinished:
         raise Stopped
-    facts = {"recordings": len(dataset), "epochs": len(result.history)}
+    learned = dataset.targets(training.stand_ins)[~held_out].mean(0).tolist()
+    facts = {"recordings": len(dataset), "epochs": len(result.history), "learned": learned}
     save_checkpoint(finished, result.state, facts)
     shutil.rmtree(folder)
     return result.state, facts

@@ -10,7 +10,7 @@ from scipy.special import expit, logit
 
 from leadwise.calibration import Calibration, fit
 from leadwise.classes import CODES, general_frequencies
-from leadwise.decision import RewardRule, VoteRule, make_rule
+from leadwise.decision import RewardRule, Textbook, VoteRule, make_rule
 from leadwise.expected_reward import best_labels
 from leadwise.recipes import PAPER, ROBUST, DecisionRecipe
 from leadwise.thresholds import decide, vote
@@ -127,3 +127,51 @@ def test_the_answer_says_who_was_foreign_where_it_mattered() -> None:
     assert RewardRule((calibration,), np.full(24, 0.1), np.full(24, 0.1), 1.0).answer(given, strange).foreign is strange
     assert RewardRule((calibration,), np.full(24, 0.1), np.full(24, 0.1), 0.0).answer(given, strange).foreign is None
     assert VoteRule(np.full((1, 24), 0.5)).answer(given, strange).foreign is None
+
+
+def test_the_textbook_is_heard_of_foreign_recordings_alone() -> None:
+    given, strange = probabilities(3), np.arange(40) % 2 == 0
+    learned, written = np.full(24, 0.1), np.random.default_rng(2).uniform(0.02, 0.5, 24)
+    fold = calibrated()
+    recipe = DecisionRecipe(method="reward", general=1.0, textbook=True)
+    rule = make_rule(recipe, [fold, fold], {"learned": written.tolist(), "share": 0.25})
+    answer, without = rule.answer(given, strange), make_rule(recipe, [fold, fold]).answer(given[:2], strange)
+    mean = logit(given[:2].mean(0)) + logit(general_frequencies()) - logit(learned)
+    textbook = logit(given[2]) + logit(general_frequencies()) - logit(written)
+    np.testing.assert_allclose(answer.scores[strange], expit(0.75 * mean + 0.25 * textbook)[strange], atol=1e-6)
+    np.testing.assert_array_equal(answer.scores[~strange], without.scores[~strange])
+    np.testing.assert_array_equal(rule.answer(given).scores, make_rule(recipe, [fold, fold]).answer(given[:2]).scores)
+    assert rule.thresholds.shape == (2, 24) and answer.foreign is strange
+
+
+def test_a_textbook_counts_as_foreign_where_frequencies_stay() -> None:
+    given, strange = probabilities(2, 3), np.array([True, False, True])
+    textbook = Textbook(np.full(24, 0.1), 1.0)
+    rule = RewardRule((Calibration(1.0, 0.0, (0.0,) * 24),), np.full(24, 0.1), np.full(24, 0.1), 0.0, textbook)
+    answer = rule.answer(given, strange)
+    assert answer.foreign is strange
+    np.testing.assert_allclose(answer.scores, np.where(strange[:, None], given[1], given[0]), atol=1e-6)
+
+
+def test_networks_without_a_place_in_the_rule_are_refused() -> None:
+    recipe = DecisionRecipe(method="reward", general=1.0)
+    with pytest.raises(ValueError, match="probabilities of 2 networks, for 1 calibrations"):
+        make_rule(recipe, [calibrated()]).answer(probabilities(2))
+    with pytest.raises(ValueError, match="probabilities of 1 networks, for 1 calibrations"):
+        make_rule(recipe, [calibrated()], {"learned": [0.1] * 24, "share": 0.5}).answer(probabilities(1))
+
+
+@pytest.mark.parametrize(
+    ("recipe", "textbook", "error"),
+    [
+        (PAPER.decision, {"learned": [0.1] * 24, "share": 0.5}, "hears no textbook"),
+        (ROBUST.decision, {"learned": [0.1] * 23, "share": 0.5}, "24 class frequencies"),
+        (ROBUST.decision, {"learned": [1.1] * 24, "share": 0.5}, "class frequencies in"),
+        (ROBUST.decision, {"learned": [0.1] * 24, "share": 1.5}, "share 1.5 is not in"),
+        (ROBUST.decision, {"learned": [0.1] * 24, "share": float("nan")}, "share nan is not in"),
+    ],
+)  # fmt: skip
+def test_a_textbook_of_another_form_is_refused(recipe: DecisionRecipe, textbook: dict[str, object], error: str) -> None:
+    fold = calibrated() if recipe.method == "reward" else {"thresholds": [0.5] * 24}
+    with pytest.raises(ValueError, match=error):
+        make_rule(recipe, [fold], textbook)

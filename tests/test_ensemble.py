@@ -21,6 +21,7 @@ from leadwise.decision import Answer
 from leadwise.devices import CPU, Processor
 from leadwise.ensemble import (
     SEEN,
+    TEXTBOOK,
     Model,
     ModelError,
     fold_file,
@@ -32,7 +33,7 @@ from leadwise.ensemble import (
 )
 from leadwise.files import sha256
 from leadwise.network import SEResNet
-from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
+from leadwise.recipes import DecisionRecipe, NetworkRecipe, Recipe, SignalRecipe
 from leadwise.signals import window_starts
 
 TINY = Recipe(
@@ -51,7 +52,7 @@ def write_model(folder: Path, networks: int = 3) -> list[SEResNet]:
     for fold in range(networks):
         network = SEResNet(TINY.network).eval()
         thresholds = np.random.default_rng(fold).uniform(0.3, 0.7, 24).round(2)
-        checksum = save_network(folder, fold, network.state_dict())
+        checksum = save_network(folder, fold_file(fold), network.state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": thresholds.tolist()})
         saved.append(network)
     save_facts(folder, TINY, PRIOR, folds, {"recordings": 0})
@@ -187,7 +188,7 @@ def test_weights_and_description_of_a_new_model_are_one_change(tmp_path: Path, m
     write_model(folder)
     state = {name: value + 1 for name, value in load_file(folder / "fold0.safetensors").items()}
     former = load_model(folder)
-    checksum = save_network(folder, 0, state)
+    checksum = save_network(folder, fold_file(0), state)
     unchanged = load_model(folder)
     assert unchanged.facts == former.facts and same_weights(unchanged, former.networks[0].state_dict())
     description = [{"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}]
@@ -198,7 +199,7 @@ def test_weights_and_description_of_a_new_model_are_one_change(tmp_path: Path, m
     ensemble.tidy(folder)
     assert same_weights(load_model(folder), state)
     assert not list(folder.glob("*.new"))
-    save_network(folder, 1, state)  # not described by anything: nobody will need it
+    save_network(folder, fold_file(1), state)  # not described by anything: nobody will need it
     ensemble.tidy(folder)
     assert not list(folder.glob("*.new"))
 
@@ -214,7 +215,7 @@ def same_weights(model: Model, state: dict[str, torch.Tensor]) -> bool:
 
 def test_halves_are_loaded_as_fp32(tmp_path: Path) -> None:
     network = write_model(tmp_path, 1)[0]
-    checksum = save_network(tmp_path, 0, network.state_dict(), half=True)
+    checksum = save_network(tmp_path, fold_file(0), network.state_dict(), half=True)
     fold = {"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}
     save_facts(tmp_path, TINY, PRIOR, [fold], {"recordings": 0})
     found = load_model(tmp_path).networks[0].state_dict()
@@ -288,7 +289,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "a name that is a number": (edit(lambda facts: facts["folds"][0].update(file=5)), r"5: No such file"),
     "a checksum that is a number": (edit(lambda facts: facts["folds"][0].update(sha256=5)), r"fold0.*: damaged"),
     "a fold that is a number": (edit(lambda facts: facts["folds"].append(5)), r"model\.json: TypeError"),
-    "a network twice": (edit(lambda facts: facts["folds"].append(facts["folds"][0])), r"two folds name the same file"),
+    "a network twice": (edit(lambda facts: facts["folds"].append(facts["folds"][0])), r"two networks name the same file"),
     "thresholds in words": (edit(lambda facts: facts["folds"][0].update(thresholds=["x"] * 24)), r"model\.json"),
     "a threshold of NaN": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, np.nan)), "no number"),
     "a threshold beyond numbers": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, 10**400)), "Over"),
@@ -378,3 +379,76 @@ def test_a_training_begins_with_networks_of_its_own_signals_and_shape_alone(fold
     for other in (other_signal, other_network):
         with pytest.raises(ModelError, match="recipe tiny has other signals or networks than other"):
             read_beginning(folder, other)
+
+
+HEARING = replace(TINY, name="hearing", decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
+
+
+def write_hearing(folder: Path) -> list[SEResNet]:
+    """A model of one network and a textbook's; the two as they were saved."""
+    folder.mkdir(exist_ok=True)
+    torch.manual_seed(5)
+    networks = [SEResNet(TINY.network).eval() for _ in range(2)]
+    names = (fold_file(0), TEXTBOOK)
+    one, textbook = (
+        {"file": name, "sha256": save_network(folder, name, network.state_dict())}
+        for name, network in zip(names, networks, strict=True)
+    )
+    calibration = {"temperature": 1.0, "shared_offset": 0.0, "offsets": [0.0] * 24}
+    one |= {"calibration": calibration, "learned": [0.1] * 24, "labelled": [0.1] * 24}
+    textbook |= {"learned": [0.2] * 24, "share": 0.5}
+    save_facts(folder, HEARING, PRIOR, [one], {"recordings": 0}, (), textbook)
+    return networks
+
+
+def test_a_textbook_is_saved_and_heard_of_foreign_recordings(tmp_path: Path) -> None:
+    networks, (signals, people) = write_hearing(tmp_path), examples([256, 300])
+    model = load_model(tmp_path)
+    found = model.probabilities(signals, people)
+    with torch.inference_mode():
+        first = torch.from_numpy(signals[0])[None], torch.from_numpy(people[:1])
+        expected = [torch.sigmoid(network(*first)).numpy()[0] for network in networks]
+    np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
+    acquired = np.full((2, 3), 500, np.float32)  # as nothing was, since the model names no ways
+    answer = model.predict(signals, people, acquired)
+    np.testing.assert_array_equal(answer.scores, model.rule.answer(found, np.array([True, True])).scores)
+    assert answer.foreign is not None and answer.foreign.all()
+    assert not np.allclose(answer.scores, model.predict(signals, people).scores)
+
+
+def test_a_training_begins_with_a_models_textbook_too(tmp_path: Path) -> None:
+    networks = write_hearing(tmp_path)
+    save_seen(tmp_path, ["E00001"])
+    beginning = read_beginning(tmp_path, HEARING)
+    assert len(beginning.states) == 1 and beginning.textbook is not None
+    state, facts = beginning.textbook
+    assert all(torch.equal(value, state[name]) for name, value in networks[1].state_dict().items())
+    assert facts["learned"] == [0.2] * 24 and beginning.checksum.count(" ") == 1
+
+
+def test_a_textbook_goes_with_the_model_that_it_belongs_to(tmp_path: Path) -> None:
+    write_hearing(tmp_path)
+    write_model(tmp_path, 1)
+    assert not (tmp_path / TEXTBOOK).exists() and load_model(tmp_path).facts["textbook"] is None
+
+
+@pytest.mark.parametrize(
+    ("change", "error"),
+    [
+        (lambda facts: facts["textbook"].update(file=fold_file(0)), "two networks name the same file"),
+        (lambda facts: facts["textbook"].update(sha256="0"), r"textbook\.safetensors: damaged"),
+        (lambda facts: facts["textbook"].update(share=2), "share 2.0"),
+        (lambda facts: facts["textbook"].pop("learned"), "KeyError 'learned'"),
+        (lambda facts: facts.update(textbook=[1]), "TypeError"),
+        (lambda facts: facts.update(textbook=7), "TypeError"),
+        (lambda facts: facts.pop("textbook"), "probabilities of"),
+    ],
+)  # fmt: skip
+def test_a_wrong_textbook_is_named(tmp_path: Path, change: Callable[[dict], object], error: str) -> None:
+    write_hearing(tmp_path)
+    edit(change)(tmp_path)
+    if error == "probabilities of":  # a model without one, whose file nobody asks for
+        assert load_model(tmp_path).rule.thresholds.shape == (1, 24)
+        return
+    with pytest.raises(ModelError, match=error):
+        load_model(tmp_path)

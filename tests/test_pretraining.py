@@ -11,15 +11,17 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load
 
 import team_code
 from leadwise import pretraining, training
 from leadwise.checkpoint import load_checkpoint
 from leadwise.devices import CPU
+from leadwise.ensemble import TEXTBOOK, load_model
 from leadwise.options import TrainingOptions
 from leadwise.plan import TimePlan
 from leadwise.pretraining import pretrain, simulated_dataset
-from leadwise.recipes import QUICK, RECIPES, Recipe
+from leadwise.recipes import QUICK, RECIPES, DecisionRecipe, Recipe
 from leadwise.simulate import write_folder
 from leadwise.training import FoldRun
 from tests.soak import kill
@@ -52,7 +54,7 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[
 
 def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
     state, facts = taught(tmp_path / "one")
-    assert facts == {"recordings": 26, "epochs": 2}
+    assert (facts["recordings"], facts["epochs"], len(facts["learned"])) == (26, 2, 24) and max(facts["learned"]) < 1
     again, _ = taught(tmp_path / "other")
     fresh = FoldRun.begin(SMALL, SMALL.training.seed, CPU).network.state_dict()
     for name, value in state.items():
@@ -87,9 +89,33 @@ def test_all_networks_begin_with_what_simulated_ecgs_taught(
     facts = runs(tmp_path / "model")["model.json"]["training"]
     state, expected = taught(tmp_path / "alone")
     assert len(starts) == 2 and all(torch.equal(value, start[key]) for start in starts for key, value in state.items())
-    assert facts["simulated"] == expected == {"recordings": 26, "epochs": 2}
+    assert facts["simulated"] == {"recordings": 26, "epochs": 2} == {key: expected[key] for key in facts["simulated"]}
     assert facts["recordings"] == 24 and facts["left_out"] == {}
     assert not (tmp_path / "model" / "checkpoint").exists()
+
+
+def test_what_they_taught_is_kept_as_the_textbook_and_handed_on(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearing = dataclasses.replace(SMALL, decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
+    monkeypatch.setitem(RECIPES, "small", hearing)
+    found = runs(tmp_path / "model")
+    state, expected = taught(tmp_path / "alone")
+    kept, sources = load(found[TEXTBOOK]), len(found["model.json"]["training"]["recordings_per_source"])
+    assert all(torch.equal(value, kept[name]) for name, value in state.items())
+    assert found["model.json"]["textbook"]["learned"] == expected["learned"]
+    assert found["model.json"]["textbook"]["share"] == 1 / (1 + sources) and sources > 1
+    model = load_model(tmp_path / "model")
+    assert len(model.networks) == 3 and model.rule.thresholds.shape == (2, 24)
+    assert runs(tmp_path / "model") == found  # finished
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    further = runs(tmp_path / "further", init=tmp_path / "model")
+    assert further[TEXTBOOK] == found[TEXTBOOK] and further["fold0.safetensors"] != found["fold0.safetensors"]
+    (tmp_path / "model" / TEXTBOOK).unlink()
+    write_folder(tmp_path / "data", 24, seed=5, longest=10)
+    assert TEXTBOOK in runs(tmp_path / "model")  # what lacks a network is not finished
+    plain = runs(tmp_path / "model", simulated=0, fresh=True)
+    assert TEXTBOOK not in plain and plain["model.json"]["textbook"] is None
 
 
 def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_given(

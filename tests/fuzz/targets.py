@@ -166,7 +166,7 @@ def _model_seeds() -> list[bytes]:
     prior = Answer(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        checksum = save_network(folder, 0, SEResNet(shape).state_dict())
+        checksum = save_network(folder, "fold0.safetensors", SEResNet(shape).state_dict())
         folds = [{"file": "fold0.safetensors", "sha256": checksum, "thresholds": [0.5] * len(CODES)}]
         save_facts(folder, recipe, prior, folds, {})
         facts = json.loads((folder / "model.json").read_text())
