@@ -27,6 +27,7 @@ from leadwise.options import TrainingOptions
 from leadwise.outputs import write_output
 from leadwise.recipes import RECIPES, NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe
 from leadwise.recording import read_recording
+from leadwise.report.card import model_card
 from leadwise.report.leads import (
     HIDDEN,
     LEAST,
@@ -37,7 +38,7 @@ from leadwise.report.leads import (
     one_network,
     worth_of_leads,
 )
-from leadwise.report.training_page import write_pages
+from leadwise.report.training_page import read_training, training_page, write_pages
 from leadwise.signals import demographics, prepare
 from leadwise.simulate import write_folder
 from leadwise.thresholds import decide
@@ -166,6 +167,16 @@ def test_the_card_has_the_figures_and_no_gap(model: Path, page: str) -> None:
     assert "Not a\nmedical device" in card and "CC BY 4.0" in card and "Georgia" in card
     assert all(f"| {code} |" in card for code in CODES)
     assert "cannot know: " in card and not re.search(r"TODO|XXX|None\b|\{|\}|nan", card)
+
+
+def test_card_and_page_say_what_simulated_ecgs_taught(model: Path) -> None:
+    training = read_training(model, None)
+    training.facts["training"]["simulated"] = {"recordings": 1234, "epochs": 6}
+    training.facts["textbook"] = {"file": "textbook.safetensors", "share": 0.5}
+    card = " ".join(model_card(training.facts, training.read, training.scores).split())
+    assert "It began with what 1234 simulated ECGs taught. A network that simulated ECGs alone have taught" in card
+    page = training_page(training, None)
+    assert "what 1234 simulated ECGs taught in 6 epochs" in page and "weighs 0.5 for recordings from elsewhere" in page
 
 
 # ---------------------------------------------------------------------------------------------------------------- leads

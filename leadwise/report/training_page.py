@@ -7,6 +7,7 @@ in `validation.safetensors`. What a model folder lacks (thresholds, notes of an 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -159,10 +160,19 @@ def _facts(training: Training) -> list[tuple[str, str]]:
     return [
         ("recipe", f"{told['name']} ({signal['sampling_frequency']} Hz, windows of {signal['window']} samples)"),
         ("networks", f"{len(training.folds)}, of {epochs} epochs"),
+        *_beginning(training.facts),
         ("recordings", f"{len(training.learnt)}; {len(training.held_out)} were held out from one network"),
         ("trained", f"{duration(facts['seconds'])} on {facts['device']}, {facts['precision']}; {versions}"),
         ("complete", facts.get("unfinished") or facts.get("shortened") or "all folds and epochs of the recipe"),
     ]
+
+
+def _beginning(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What simulated ECGs had to do with it, if anything."""
+    if simulated := facts["training"].get("simulated"):
+        yield "began with", f"what {simulated['recordings']} simulated ECGs taught in {simulated['epochs']} epochs"
+    if textbook := facts.get("textbook"):
+        yield "textbook", f"these alone taught it; weighs {textbook['share']:.2g} for recordings from elsewhere"
 
 
 def _folds(training: Training) -> list[dict[str, Any]]:
