@@ -182,7 +182,7 @@ class Options:
         """One line for each option that was given another value than it would have, with what that replaces.
 
         `standing` are values that hold without the options, by name, and `owner` whose they are; an option that is not
-        among them replaces its default: "epochs: 12 (recipe robust has 40), from LEADWISE_EPOCHS".
+        among them replaces its default: "epochs: 12 (recipe robust has 10), from LEADWISE_EPOCHS".
         """
         usual = {f.name: (f.default, f"default {f.default}") for f in dataclasses.fields(self)}
         usual |= {name: (value, f"{owner} has {value}") for name, value in (standing or {}).items()}
