@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import leadwise
-from leadwise.ensemble import SEEN
+from leadwise.ensemble import SEEN, TEXTBOOK
 from leadwise.library import ABBREVIATIONS
 from leadwise.signals import STANDARD_LEADS
 from leadwise.simulate import simulate
@@ -28,7 +28,7 @@ def model() -> leadwise.Classifier:
 def test_it_is_small_and_says_what_it_is() -> None:
     files = {path.name: path.stat().st_size for path in PRETRAINED.iterdir()}
     assert sum(files.values()) < 40_000_000
-    assert set(files) == {"model.json", "fold0.safetensors", "fold1.safetensors", "model_card.md", SEEN}
+    assert set(files) == {"model.json", "fold0.safetensors", TEXTBOOK, "model_card.md", SEEN}
     card = (PRETRAINED / "model_card.md").read_text(encoding="utf-8")
     for words in ("PTB-XL", "CC BY 4.0", "**Not a medical device**"):
         assert words in " ".join(card.split()), words

@@ -143,7 +143,8 @@ def model(raw: bytes) -> None:
     folder = Path(_folder())
     checksum = hashlib.sha256(weights).hexdigest().encode()
     (folder / "model.json").write_bytes(description.replace(b"CHECKSUM", checksum))
-    (folder / "fold0.safetensors").write_bytes(weights)
+    for name in ("fold0.safetensors", "textbook.safetensors"):
+        (folder / name).write_bytes(weights)
     try:
         load_model(folder)
     except ModelError as error:
@@ -151,14 +152,15 @@ def model(raw: bytes) -> None:
 
 
 def _model_seeds() -> list[bytes]:
-    """A model of one small network: its two files."""
+    """Two models of one small network, its description and its file: by thresholds, and by reward with a textbook that
+    has the same weights."""
     import torch
 
     from leadwise.classes import CODES
     from leadwise.decision import Answer
     from leadwise.ensemble import save_facts, save_network
     from leadwise.network import SEResNet
-    from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe
+    from leadwise.recipes import DecisionRecipe, NetworkRecipe, Recipe, SignalRecipe
 
     torch.set_num_threads(1)
     shape = NetworkRecipe(stem_channels=1, block_channels=(1, 2), reduction=1, demographic_features=1)
@@ -167,11 +169,16 @@ def _model_seeds() -> list[bytes]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checksum = save_network(folder, "fold0.safetensors", SEResNet(shape).state_dict())
-        folds = [{"file": "fold0.safetensors", "sha256": checksum, "thresholds": [0.5] * len(CODES)}]
-        save_facts(folder, recipe, prior, folds, {})
+        fold = {"file": "fold0.safetensors", "sha256": checksum, "thresholds": [0.5] * len(CODES)}
+        save_facts(folder, recipe, prior, [fold], {})
         facts = json.loads((folder / "model.json").read_text())
-        description = json.dumps(facts).replace(checksum, "CHECKSUM").encode()
-        return [description + SEPARATOR + (folder / "fold0.safetensors").read_bytes()]
+        weights = (folder / "fold0.safetensors").read_bytes()
+    frequencies = {"learned": [0.1] * len(CODES), "labelled": [0.1] * len(CODES)}
+    calibration = {"temperature": 1.0, "shared_offset": 0.0, "offsets": [0.0] * len(CODES)}
+    hearing = facts | {"folds": [fold | frequencies | {"calibration": calibration}]}
+    hearing["recipe"] = facts["recipe"] | {"decision": vars(DecisionRecipe(method="reward", textbook=True))}
+    hearing["textbook"] = {"file": "textbook.safetensors", "sha256": checksum, "share": 0.5} | frequencies
+    return [json.dumps(each).replace(checksum, "CHECKSUM").encode() + SEPARATOR + weights for each in (facts, hearing)]
 
 
 def limit_memory() -> None:
