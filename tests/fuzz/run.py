@@ -75,9 +75,11 @@ def guided(name: str, executions: int, seed: int, folder: Path) -> None:
 
     with atheris.instrument_imports(include=["leadwise"]):
         from tests.fuzz.targets import SEEDS, TARGETS, limit_memory
+
+        seeds = SEEDS[name]()  # here, since making them imports what the target will
     corpus = folder / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
-    for index, raw in enumerate(SEEDS[name]()):
+    for index, raw in enumerate(seeds):
         (corpus / f"seed-{index}").write_bytes(raw)
     options = [f"-runs={executions}", f"-seed={seed}", f"-max_len={MOST}", "-timeout=20", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], str(corpus), *options, f"-artifact_prefix={folder}/"], TARGETS[name])
