@@ -32,7 +32,7 @@ def _what(facts: dict[str, Any]) -> str:
 
 This is {networks} (recipe `{facts["recipe"]["name"]}` of Leadwise, after Zhao et al. 2020,
 doi 10.22489/CinC.2020.112) that answers 24 diagnoses from a 12-lead ECG, each with a probability and a label. Trained
-on {training["recordings"]} recordings.{_beginning(facts)}{note}
+on {training["recordings"]} recordings.{note}{_beginning(facts)}
 `model.json` has every number of the recipe, `report.html` the pictures.
 """
 
@@ -40,11 +40,11 @@ on {training["recordings"]} recordings.{_beginning(facts)}{note}
 def _beginning(facts: dict[str, Any]) -> str:
     """What simulated ECGs had to do with it, if anything."""
     simulated = facts["training"].get("simulated")
-    began = f" It began with what {simulated['recordings']} simulated ECGs taught." if simulated else ""
+    began = f"\nIt began with what {simulated['recordings']} simulated ECGs taught." if simulated else ""
     if facts.get("textbook"):
         file = facts["textbook"]["file"]
-        began += f" A network that simulated ECGs alone have taught (`{file}`)"
-        began += " is heard of recordings that were acquired as no training recording was."
+        began += f"\nA network that simulated ECGs alone have taught (`{file}`) is heard of recordings\n"
+        began += "that were acquired as no training recording was."
     return began
 
 
