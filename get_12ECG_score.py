@@ -63,7 +63,8 @@ def doubts(path: Path, result: Result) -> list[str]:
     """In words, what is doubtful in a recording that was used, and what had to be put right in it."""
     if result.problem:
         return []
-    found = [f"note: {remark}" for remark in remarks(read_recording(path, assume_header=True))]
+    found = [f"note: {Result.FOREIGN}"] * result.foreign
+    found += [f"note: {remark}" for remark in remarks(read_recording(path, assume_header=True))]
     meanings = REPAIRS | dict(SIGNAL_REPAIRS)
     return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 

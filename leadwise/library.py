@@ -19,7 +19,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, overload
 
 import numpy as np
 import torch
@@ -70,6 +70,9 @@ class Result:
     problem: str | None  # why the recording could not be used
     sensitivity: NDArray[np.float64]  # (24,) of the model on its validation recordings; NaN where not known
     ppv: NDArray[np.float64]  # (24,) likewise: how many of those that it called so were so
+    foreign: bool = False  # acquired as nothing was that the model has learned from, and answered so
+
+    FOREIGN: ClassVar = "acquired as nothing that the model has learned from: answered as of another hospital"
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -121,7 +124,8 @@ class Result:
     def _remarks(self) -> list[str]:
         """What a reader must know beside the numbers."""
         problem = [f"cannot be used, answered with the training prior: {self.problem}"] if self.problem else []
-        return problem + ([f"put right or doubtful: {', '.join(self.repairs)}"] if self.repairs else [])
+        repairs = [f"put right or doubtful: {', '.join(self.repairs)}"] if self.repairs else []
+        return problem + repairs + [self.FOREIGN] * self.foreign
 
     def _repr_html_(self) -> str:
         """The same for a notebook: what is present in sight, the other diagnoses folded away."""
@@ -258,7 +262,7 @@ def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
     arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
     unknown = np.full(len(CODES), np.nan)
     validated = validation_figures(model.facts) or (unknown, unknown.copy())
-    return Result(name, *arrays, scored.repairs, scored.problem, *validated)
+    return Result(name, *arrays, scored.repairs, scored.problem, *validated, foreign=scored.foreign)
 
 
 def validation_figures(facts: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

@@ -54,6 +54,18 @@ def test_it_knows_a_simulated_diagnosis_from_others(
         assert mean(diagnosis, diagnosis) > mean(diagnosis, other)
 
 
+def test_it_says_that_a_recording_comes_from_elsewhere(tmp_path: Path) -> None:
+    """300 Hz, which PTB-XL never has, in words and in JSON."""
+    write_folder(tmp_path, 1, seed=1, sources=["U"])
+    path = next(tmp_path.glob("*.mat"))
+    result = leadwise.load().predict(path)
+    assert result.foreign and leadwise.Result.FOREIGN in str(result)
+    for option, told in ((), f"note: {leadwise.Result.FOREIGN}"), (("--json",), '"foreign": true'):
+        command = [sys.executable, "get_12ECG_score.py", "pretrained", str(path), *option]
+        printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+        assert told in printed
+
+
 def test_the_driver_takes_it_by_its_name(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", 6, seed=1)
     command = [sys.executable, "driver.py", "pretrained", str(tmp_path / "data"), str(tmp_path / "out")]

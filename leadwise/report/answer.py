@@ -71,6 +71,7 @@ def answer(
         "name": result.name,
         "problem": result.problem,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
+        "foreign": result.foreign,
         "recording": _recording(look) if look else dict.fromkeys(RECORDING_KEYS),
         "model": {"folder": str(folder), "recipe": model.recipe.name, "networks": len(model.networks)},
         "diagnoses": _diagnoses(result, validation_figures(model.facts)),
