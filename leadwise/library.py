@@ -261,8 +261,8 @@ def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
         name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
     arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
     unknown = np.full(len(CODES), np.nan)
-    validated = validation_figures(model.facts) or (unknown, unknown.copy())
-    return Result(name, *arrays, scored.repairs, scored.problem, *validated, foreign=scored.foreign)
+    sensitivity, ppv = validation_figures(model.facts) or (unknown, unknown.copy())
+    return Result(name, *arrays, scored.repairs, scored.problem, sensitivity, ppv, scored.foreign)
 
 
 def validation_figures(facts: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
