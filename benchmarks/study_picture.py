@@ -27,7 +27,8 @@ def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards,
     """By test set and recipe: what its answers earn, those of knowing nothing, and an oracle's."""
     found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]] = {}
     order = list(VARIANTS)
-    names = sorted((name for name in runs if name[2] == seed and name[0] in order), key=lambda n: order.index(n[0]))
+    wanted = (name for name in runs if name[2] == seed and name[0] in order and not name[1].startswith("adapt"))
+    names = sorted(wanted, key=lambda name: order.index(name[0]))
     for name, split, _ in names:
         mine = runs[name, split, seed]
         for test in test_sets(mine[0]):
@@ -35,28 +36,31 @@ def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards,
             ways = (way_of(name), "nothing", "oracle")
             earned = [together(mine, test, way, ROBUST.decision.general) for way in ways]
             found.setdefault(title, {})[name] = (earned[0], earned[1], earned[2])
-    return found
+    return {title: found[title] for title in sorted(found, key=lambda title: (title not in TITLES, title))}
 
 
 def draw(found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]) -> Figure:
     """The panels side by side, recipes from top to bottom."""
     recipes = [name for name in VARIANTS if any(name in panel for panel in found.values())]
     with own_settings():
-        figure = Figure(figsize=(1.6 + 2.6 * len(found), 0.9 + 0.28 * len(recipes)), layout="constrained")
+        figure = Figure(figsize=(1.6 + 2.6 * len(found), 1.3 + 0.28 * len(recipes)), layout="constrained")
         for place, (title, panel) in enumerate(found.items()):
             axes = figure.add_subplot(1, len(found), place + 1)
             for name, (mine, nothing, oracle) in panel.items():
                 row = recipes.index(name)
                 axes.plot(bootstrap_interval(mine), [row, row], color=BLUE, linewidth=2)
-                axes.plot([score(mine)], [row], "o", color=BLUE)
-                axes.plot([score(oracle)], [row], "s", color=ORANGE, markerfacecolor="none", markersize=5)
-                axes.axvline(score(nothing), color=GREY, linestyle="dotted", linewidth=1)
+                dot = axes.plot([score(mine)], [row], "o", color=BLUE)
+                square = axes.plot([score(oracle)], [row], "s", color=ORANGE, markerfacecolor="none", markersize=5)
+                line = axes.axvline(score(nothing), color=GREY, linestyle="dotted", linewidth=1)
                 axes.annotate(f"{score(mine):.3f}", (score(mine), row - 0.18), ha="center", va="bottom", fontsize=7)
             axes.set_title(TITLES.get(title, title.replace("-", " ", 1)), fontsize=9)
             axes.set_yticks(range(len(recipes)), recipes if place == 0 else [""] * len(recipes))
             axes.set_ylim(len(recipes) - 0.5, -0.7)
+            axes.set_xlim(-0.1, 0.75)
             axes.set_xlabel("challenge metric", fontsize=8)
             axes.grid(axis="x", alpha=0.25)
+        kinds = ("its own labels, 95 % interval", "thresholds fitted on the test itself", "knowing nothing")
+        figure.legend([dot[0], square[0], line], kinds, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 
@@ -67,7 +71,10 @@ def score(rewards: Rewards) -> float:
 
 def main(results: Path, target: Path, seed: int = 2020) -> None:
     """Writes the picture."""
-    content = small(figure_bytes(draw(panels(grouped(results), seed)), "png", 110))
+    found = panels(grouped(results), seed)
+    if not found:
+        sys.exit(f"benchmarks.study_picture: {results} has no runs of seed {seed}")
+    content = small(figure_bytes(draw(found), "png", 110))
     with whole_file(target) as handle:
         handle.write(content)
     print(f"{target}: {len(content)} bytes")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from benchmarks.judge import calibration_error
 from benchmarks.study import LADDER, VARIANTS, masks
@@ -121,3 +122,9 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
     counts = {line.split(" | ")[1]: line.split(" | ")[3] for line in shown.splitlines()[1:]}
     assert counts == {"home": "12", "device-AT": "48", "adapt-AT-12": "12", "crossed": "24"}  # both folds in one line
     assert "+0.000" in shown  # quick against itself
+    picture = [*program, "benchmarks.study_picture", given[0], str(tmp_path / "study.png")]
+    subprocess.run(picture, cwd=ROOT, check=True, capture_output=True)
+    with Image.open(tmp_path / "study.png") as image:
+        assert image.width > image.height
+    picture[-2] = str(tmp_path)
+    assert b"has no runs" in subprocess.run(picture, cwd=ROOT, check=False, capture_output=True).stderr
