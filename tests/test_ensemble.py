@@ -222,6 +222,18 @@ def test_halves_are_loaded_as_fp32(tmp_path: Path) -> None:
     for name, value in network.state_dict().items():
         assert found[name].dtype == value.dtype
         torch.testing.assert_close(found[name], value, rtol=1e-3, atol=1e-4)
+    stored = {name: value.dtype for name, value in load_file(tmp_path / fold_file(0)).items()}
+    assert (
+        stored["stem.0.weight"] == torch.float16 and stored["stem.1.weight"] == torch.float32
+    )  # norms stay as they are
+
+
+def test_a_bottleneck_of_every_channel_is_read(tmp_path: Path) -> None:
+    shape = replace(TINY.network, reduction=1)
+    checksum = save_network(tmp_path, fold_file(0), SEResNet(shape).state_dict())
+    fold = {"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}
+    save_facts(tmp_path, replace(TINY, network=shape), PRIOR, [fold], {})
+    assert load_model(tmp_path).recipe.network.reduction == 1
 
 
 def test_a_moved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:
@@ -379,6 +391,9 @@ def test_a_training_begins_with_networks_of_its_own_signals_and_shape_alone(fold
     for other in (other_signal, other_network):
         with pytest.raises(ModelError, match="recipe tiny has other signals or networks than other"):
             read_beginning(folder, other)
+    (folder / SEEN).unlink()
+    with pytest.raises(ModelError, match=r"seen\.txt: No such file"):
+        read_beginning(folder, TINY)
 
 
 HEARING = replace(TINY, name="hearing", decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
