@@ -15,7 +15,7 @@ from leadwise.dataset import prepare_dataset
 from leadwise.recipes import PAPER
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_preparing_")  # removed when the process ends
-RECORDINGS, PART = 500, 1 / 4
+RECORDINGS, PART = 4_000, 1 / 16
 
 
 @cache

@@ -32,8 +32,8 @@ from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import prepare, side_numbers
 
 PREPARATION_VERSION = 4  # raised when the same files would give other arrays
-CHUNK = 32  # recordings that a worker prepares at a time: 4 MB of signal ...
-CHUNK_BYTES = 8_000_000  # ... and at most so many bytes of their files: one recording of half an hour has 11 MB
+CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
+CHUNK_BYTES = 32_000_000  # ... and at most so many bytes of their files: a recording of half an hour has 11 MB
 AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
