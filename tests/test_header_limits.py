@@ -83,6 +83,11 @@ def test_a_frequency_that_a_source_does_not_have_is_told(name: str, frequency: s
     assert [repair.name for repair in found.repairs] == ([] if usual else ["unusual-frequency"])
 
 
+def test_a_signal_line_may_be_file_format_and_name_alone() -> None:
+    found = header(signal="X0001.mat 16 V1").leads[0]
+    assert (found.name, found.format, found.adc_gain) == ("V1", "16", 200)
+
+
 @pytest.mark.parametrize("left_out", range(6))
 def test_numbers_of_a_signal_line_may_be_left_out_from_the_right(left_out: int) -> None:
     words = ["X0001.mat", "16", "1000/mV", "16", "0", "1", "2", "0"]

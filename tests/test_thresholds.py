@@ -31,6 +31,7 @@ def draw(seed, recordings, levels, label_rate, informative):
     st.sampled_from([(2, 4), (10, 20), (10, 5), (3, 7)]),
 )
 @example(143, 6, 10, 1.0, False, (10, 20))  # a tie that only holds within rounding
+@example(2, 40, 10, 1.0, False, (10, 20))  # one in which what the other classes answer decides
 def test_the_search_finds_what_the_naive_search_finds(seed, recordings, levels, label_rate, informative, steps):
     labels, probabilities = draw(seed, recordings, levels, label_rate, informative)
     found = search_thresholds(labels, probabilities, DecisionRecipe(*steps))
