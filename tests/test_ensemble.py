@@ -228,6 +228,14 @@ def test_halves_are_loaded_as_fp32(tmp_path: Path) -> None:
     )  # norms stay as they are
 
 
+def test_plain_networks_see_short_recordings_in_whole_windows(folder: Path) -> None:
+    """As on a GPU; the stacked ones leave the padding out."""
+    model, given = load_model(folder), examples([100, 120])
+    assert model.stacked is not None
+    plain = replace(model, stacked=None).probabilities(*given)
+    np.testing.assert_allclose(plain, model.probabilities(*given), atol=1e-5)
+
+
 def test_a_bottleneck_of_every_channel_is_read(tmp_path: Path) -> None:
     shape = replace(TINY.network, reduction=1)
     checksum = save_network(tmp_path, fold_file(0), SEResNet(shape).state_dict())
