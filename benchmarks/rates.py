@@ -1,0 +1,50 @@
+"""From which heart rate down do readers write *sinus bradycardia*? python -m benchmarks.rates FOLDER...
+
+For each folder of recordings, by heart rate (found in the signal), how many there are and how many have the label.
+Textbooks say 60 a minute; hospitals do as they are used to.
+"""
+
+from __future__ import annotations
+
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from leadwise.classes import find_diagnosis, label_vector
+from leadwise.dataset import find_recordings
+from leadwise.recipes import SignalRecipe
+from leadwise.recording import RecordingError, read_recording
+from leadwise.report.rate import heart_rate
+from leadwise.signals import prepare
+
+SIGNAL = SignalRecipe(sampling_frequency=250, unit="mV", resampling="polyphase")
+EDGES = (0, 45, 50, 55, 60, 65, 75)  # beats a minute
+
+
+def main(folder: Path) -> None:
+    """Prints the table of one folder."""
+    rates, labelled = [], []
+    code = find_diagnosis("SB").code
+    for path in find_recordings(folder):
+        try:
+            recording = read_recording(path)
+            rate = heart_rate(prepare(recording, SIGNAL).values, SIGNAL.sampling_frequency)
+        except RecordingError:
+            continue
+        if rate is not None:
+            rates.append(rate)
+            labelled.append((label_vector(recording.header.codes) & label_vector([code])).any())
+    place = np.digitize(rates, EDGES)
+    print(folder)
+    for k, (low, high) in enumerate(pairwise(EDGES), start=1):
+        mine = np.array(labelled)[place == k]
+        print(f"  {low:3} to {high:3} beats a minute: {len(mine):5} recordings, {mine.sum():4} sinus bradycardia")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit("usage: python -m benchmarks.rates FOLDER...")
+    for name in sys.argv[1:]:
+        main(Path(name))
