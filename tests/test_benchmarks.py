@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,7 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import rates
 from benchmarks.run import LONG, SHORTEST, Result, Row, as_json, cpu_seconds, find_rows, main, measure, table
+from leadwise.simulate import write_folder
 
 
 class Clock:
@@ -140,3 +143,14 @@ def test_the_table_tells_met_from_missed() -> None:
     assert json.loads(as_json(results, "this one"))["rows"][1] == {
         "name": "bad", "ratio": 1.0, "low": 0.9, "high": 1.2, "target": 1.9,
     }  # fmt: skip
+
+
+def test_bradycardia_is_counted_by_the_heart_rate_that_the_signal_shows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_folder(tmp_path, 12, seed=3, sources=["E"], longest=10)
+    rates.main(tmp_path)
+    rows = re.findall(r"(\d+) to +(\d+) beats a minute: +(\d+) recordings, +(\d+) sinus", capsys.readouterr().out)
+    assert [int(row[1]) for row in rows] == list(rates.EDGES[1:])
+    assert 0 < sum(int(row[2]) for row in rows) <= 12
+    assert all(int(there) == 0 for low, _, _, there in rows if int(low) >= 65)  # the simulator's criterion is 60
