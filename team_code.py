@@ -104,6 +104,17 @@ class Job:
         return {"init": self.run["init"], "simulated": self.simulated}
 
     @property
+    def fewer_simulated(self) -> str:
+        """What simulated ECGs had of the recipe's number and epochs, where time took some."""
+        recipe, found = self.recipe.training, self.simulated
+        if not found or found == {"recordings": recipe.simulated, "epochs": recipe.simulated_epochs}:
+            return ""
+        recordings, epochs = found["recordings"], found["epochs"]
+        return (
+            f"{recordings} of {recipe.simulated} simulated ECGs, {epochs} of {recipe.simulated_epochs} epochs of them"
+        )
+
+    @property
     def checkpoint(self) -> Path:
         """Where all that is unfinished lies."""
         return self.model / "checkpoint"
@@ -224,6 +235,8 @@ def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Grou
                 learnt.note(fold, validation, result.probabilities)
                 learnt.save(job.model)
             facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | job.origin
+            if not facts["unfinished"]:
+                facts["shortened"] = "; ".join(filter(None, (facts["shortened"], job.fewer_simulated)))
             save_seen(job.model, parts.names)
             ways = ways_of(parts.dataset.acquisitions)
             save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways, job.textbook)

@@ -129,6 +129,16 @@ def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_give
     assert facts["simulated"] is None and facts["init"]
 
 
+def test_fewer_of_them_are_told(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs(tmp_path / "whole")["model.json"]["training"]["shortened"] == ""
+    state, facts = taught(tmp_path / "alone")
+    monkeypatch.setattr(team_code, "pretrain", lambda *_: (state, facts | {"recordings": 20, "epochs": 1}))
+    found = runs(tmp_path / "model")["model.json"]["training"]["shortened"]
+    assert found == "20 of 26 simulated ECGs, 1 of 2 epochs of them"
+
+
 def test_without_time_networks_begin_with_random_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     assert taught(tmp_path, limit=1e-3) is None
     assert "no time for simulated ECGs" in caplog.text
