@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leadwise.classes import find_diagnosis, label_vector
+from leadwise.classes import find_diagnosis
 from leadwise.dataset import find_recordings
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import RecordingError, read_recording
@@ -35,7 +35,7 @@ def main(folder: Path) -> None:
             continue
         if rate is not None:
             rates.append(rate)
-            labelled.append((label_vector(recording.header.codes) & label_vector([code])).any())
+            labelled.append(code in recording.header.codes)
     place = np.digitize(rates, EDGES)
     print(folder)
     for k, (low, high) in enumerate(pairwise(EDGES), start=1):

@@ -168,7 +168,7 @@ def join(*parts: Dataset) -> Dataset:
 
 def train(arguments: argparse.Namespace) -> None:
     """Every run that is asked for and not yet there."""
-    index, processor = read_index(arguments.index), _processor(arguments.threads)
+    index, processor = read_index(arguments.index), choose_processor(NetworkOptions(threads=arguments.threads), True)
     splits, seeds = arguments.splits.split(","), map(int, arguments.seeds.split(","))
     for name, split, seed in product(arguments.recipes.split(","), splits, list(seeds)):
         path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
@@ -201,10 +201,6 @@ def beginning(
     taught = pretrain(recipe, checkpoint, results, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
     return taught[0], taught[1]["learned"]
-
-
-def _processor(threads: int) -> Processor:
-    return choose_processor(NetworkOptions(threads=threads), training=True)
 
 
 def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
