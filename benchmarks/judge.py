@@ -17,7 +17,7 @@ from leadwise.decision import RewardRule, Textbook
 from leadwise.expected_reward import best_labels
 from leadwise.familiarity import foreign, ways_of
 from leadwise.metric import areas_under_curves, challenge_metric
-from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
+from leadwise.report.tally import bootstrap_interval, rewards_of
 from leadwise.thresholds import decide, search_thresholds
 
 Booleans = NDArray[np.bool_]
@@ -62,10 +62,11 @@ def scores_of(found: Arrays, test: str, general: float, textbook: bool = False) 
     return rule.probabilities(np.stack(given).astype(np.float64), strange)
 
 
-def together(runs: Sequence[Arrays], test: str, way: str, general: float) -> Rewards:
-    """What the answers by `way` earn on the test sets of all runs."""
+def together(runs: Sequence[Arrays], test: str, general: float) -> tuple[Booleans, dict[str, Booleans]]:
+    """The labels (recordings, 24) of the test sets of all runs, and `answers_of` them."""
+    each = [answers_of(found, test, general) for found in runs]
     labels = np.concatenate([found[f"{test}_labels"] for found in runs])
-    return rewards_of(labels, np.concatenate([answers_of(found, test, general)[way] for found in runs]))
+    return labels, {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
 def judge(
@@ -76,14 +77,10 @@ def judge(
     Interval and difference are of the answers by `way`, a key of `answers_of`; the difference is to other runs and
     their own way, recording by recording.
     """
-    labels, probabilities, scores, sources = (
-        np.concatenate(parts)
-        for parts in zip(
-            *((f[f"{test}_labels"], f[test], scores_of(f, test, 0.0), f[f"{test}_sources"]) for f in runs), strict=True
-        )
-    )
-    each = [answers_of(found, test, general) for found in runs]
-    answers = {name: np.concatenate([one[name] for one in each]) for name in each[0]}
+    labels, answers = together(runs, test, general)
+    probabilities = np.concatenate([found[test] for found in runs])
+    scores = np.concatenate([scores_of(found, test, 0.0) for found in runs])
+    sources = np.concatenate([found[f"{test}_sources"] for found in runs])
     rewards = rewards_of(labels, answers[way])
     figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}
     with np.errstate(invalid="ignore"):
@@ -91,7 +88,8 @@ def judge(
     figures["interval"] = _range(bootstrap_interval(rewards))
     figures |= {"difference": "", "interval of that": ""}
     if reference is not None:
-        found_out = compare(together(reference[0], test, reference[1], general), rewards)
+        others, theirs = together(reference[0], test, general)
+        found_out = compare(rewards_of(others, theirs[reference[1]]), rewards)
         figures |= {"difference": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
     figures["labels"] = f"{answers[way].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
     figures["ECE"] = f"{calibration_error(labels, scores):.4f}"

@@ -18,7 +18,7 @@ from benchmarks.study import VARIANTS, Runs, grouped, test_sets, way_of
 from leadwise.files import whole_file
 from leadwise.recipes import ROBUST
 from leadwise.report.paper import BLUE, GREY, ORANGE, figure_bytes, own_settings
-from leadwise.report.tally import Rewards, bootstrap_interval
+from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 
 TITLES = {"home": "home: fold 8", "home away": "away: six other sources", "third": "home, a third of the training data"}
 
@@ -33,9 +33,9 @@ def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards,
         mine = runs[name, split, seed]
         for test in test_sets(mine[0]):
             title = split + test.removeprefix("test").replace("_", " ")
-            ways = (way_of(name), "nothing", "oracle")
-            earned = [together(mine, test, way, ROBUST.decision.general) for way in ways]
-            found.setdefault(title, {})[name] = (earned[0], earned[1], earned[2])
+            labels, answers = together(mine, test, ROBUST.decision.general)
+            own, nothing, oracle = (rewards_of(labels, answers[way]) for way in (way_of(name), "nothing", "oracle"))
+            found.setdefault(title, {})[name] = (own, nothing, oracle)
     return {title: found[title] for title in sorted(found, key=lambda title: (title not in TITLES, title))}
 
 
