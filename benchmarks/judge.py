@@ -30,7 +30,7 @@ SHARE = 0.5  # of the textbook's opinion, where one source taught the rest
 FIGURES = (
     "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "reward textbook", "interval", "difference",
     "interval of that",
-    "labels", "ECE", "nothing", "oracle", "by source",
+    "labels", "ECE", "nothing", "oracle", "chosen by", "by source",
 )  # fmt: skip
 
 
@@ -93,12 +93,24 @@ def judge(
         figures |= {"difference": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
     figures["labels"] = f"{answers[way].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"
     figures["ECE"] = f"{calibration_error(labels, scores):.4f}"
+    figures["chosen by"] = " ".join(map(choice_of, runs))
     figures["by source"] = " ".join(
         f"{source} {challenge_metric(labels[mine], answers[way][mine]):.2f} (n {mine.sum()})"
         for source in np.unique(sources)
         for mine in [sources == source]
     )
     return figures
+
+
+def choice_of(found: Arrays) -> str:
+    """Cross-entropy of the calibrated probabilities, and mean AUROC, of what a run was chosen on: what tells recipes
+    apart before any test is looked at."""
+    targets = found["choose_targets"]
+    calibrated = fit(targets, found["choose"]).apply(found["choose"])
+    entropy = -np.mean(np.log(np.where(targets, calibrated, 1 - calibrated)))
+    with np.errstate(invalid="ignore"):
+        auroc = np.nanmean(areas_under_curves(found["choose_labels"], found["choose"])[0])
+    return f"{entropy:.4f}, {auroc:.3f}"
 
 
 def calibration_error(labels: Booleans, scores: Floats) -> float:
