@@ -23,6 +23,7 @@ from benchmarks.baseline import score_folder as score_plainly
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.decision import Answer
+from leadwise.devices import faster_in_bf16
 from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
 from leadwise.recipes import RECIPES
@@ -112,12 +113,13 @@ def by_onnx_runtime() -> NDArray[np.float64]:
 
 def rows() -> list[Row]:
     """One recording from its file to its labels, a batch of 32, and the driver."""
+    fast = faster_in_bf16()  # such a processor could do more than fp32 does, so more is aimed at
     found = [
         Row(
             name="score one recording of 10 s, five networks, file to labels: published way",
             ours=lambda: list(score_files(model(), paths())),
             baseline=lambda: plainly(1),
-            target=1.3,
+            target=2.2 if fast else 1.3,
             pairs=7,
         ),
         Row(
@@ -131,7 +133,7 @@ def rows() -> list[Row]:
             name=f"driver, {DRIVER} recordings of 10 s, five networks, files to CSVs: published way (on {PART:.0%})",
             ours=lambda: score_folder(model(), paths(DRIVER)[0].parent, Path(FOLDER.name, "outputs"), jobs=2),
             baseline=drive_plainly,
-            target=1.4,
+            target=2.8 if fast else 1.4,
             pairs=5,
             part=PART,
         ),
