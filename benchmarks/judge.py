@@ -30,7 +30,7 @@ SHARE = 0.5  # of the textbook's opinion, where one source taught the rest
 FIGURES = (
     "AUROC", "0.5", "search", "reward raw", "reward", "reward general", "reward textbook", "interval", "difference",
     "interval of that",
-    "labels", "ECE", "nothing", "oracle", "chosen by", "by source",
+    "labels", "ECE", "nothing", "oracle", "AUROC of textbook", "chosen by", "by source",
 )  # fmt: skip
 
 
@@ -83,8 +83,9 @@ def judge(
     sources = np.concatenate([found[f"{test}_sources"] for found in runs])
     rewards = rewards_of(labels, answers[way])
     figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}
-    with np.errstate(invalid="ignore"):
-        figures["AUROC"] = f"{np.nanmean(areas_under_curves(labels, probabilities)[0]):.3f}"
+    figures["AUROC"] = mean_auroc(labels, probabilities)
+    heard = [found[f"{test}_textbook"] for found in runs if f"{test}_textbook" in found]
+    figures["AUROC of textbook"] = mean_auroc(labels, np.concatenate(heard)) if heard else ""
     figures["interval"] = _range(bootstrap_interval(rewards))
     figures |= {"difference": "", "interval of that": ""}
     if reference is not None:
@@ -108,9 +109,13 @@ def choice_of(found: Arrays) -> str:
     targets = found["choose_targets"]
     calibrated = fit(targets, found["choose"]).apply(found["choose"])
     entropy = -np.mean(np.log(np.where(targets, calibrated, 1 - calibrated)))
+    return f"{entropy:.4f}, {mean_auroc(found['choose_labels'], found['choose'])}"
+
+
+def mean_auroc(labels: Booleans, probabilities: NDArray[Any]) -> str:
+    """The mean over the classes that occur."""
     with np.errstate(invalid="ignore"):
-        auroc = np.nanmean(areas_under_curves(found["choose_labels"], found["choose"])[0])
-    return f"{entropy:.4f}, {auroc:.3f}"
+        return f"{np.nanmean(areas_under_curves(labels, probabilities)[0]):.3f}"
 
 
 def calibration_error(labels: Booleans, scores: Floats) -> float:
