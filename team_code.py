@@ -106,10 +106,11 @@ class Job:
     @property
     def fewer_simulated(self) -> str:
         """What simulated ECGs had of the recipe's number and epochs, where time took some."""
-        recipe, found = self.recipe.training, self.simulated
-        if not found or found == {"recordings": recipe.simulated, "epochs": recipe.simulated_epochs}:
-            return ""
+        recipe, found = self.recipe.training, self.simulated or {"recordings": 0, "epochs": 0}
         recordings, epochs = found["recordings"], found["epochs"]
+        whole = (recordings, epochs) == (recipe.simulated, recipe.simulated_epochs)
+        if whole or not recipe.simulated or self.run["init"]:
+            return ""
         return (
             f"{recordings} of {recipe.simulated} simulated ECGs, {epochs} of {recipe.simulated_epochs} epochs of them"
         )

@@ -137,6 +137,10 @@ def test_fewer_of_them_are_told(
     monkeypatch.setattr(team_code, "pretrain", lambda *_: (state, facts | {"recordings": 20, "epochs": 1}))
     found = runs(tmp_path / "model")["model.json"]["training"]["shortened"]
     assert found == "20 of 26 simulated ECGs, 1 of 2 epochs of them"
+    monkeypatch.setattr(team_code, "pretrain", lambda *_: None)
+    found = runs(tmp_path / "model", fresh=True)["model.json"]["training"]["shortened"]
+    assert found == "0 of 26 simulated ECGs, 0 of 2 epochs of them"
+    assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["shortened"] == ""
 
 
 def test_without_time_networks_begin_with_random_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -37,7 +37,7 @@ from leadwise.devices import CPU
 from leadwise.ensemble import load_model
 from leadwise.options import TrainingOptions
 from leadwise.plan import TimePlan, seconds_since_start, shorten
-from leadwise.recipes import RECIPES
+from leadwise.recipes import RECIPES, DecisionRecipe
 from leadwise.stopping import Stopped, check_stop, sigterm_stops, stoppable
 from leadwise.training import SETBACKS, Examples, FoldResult, FoldRun, train_fold
 
@@ -532,6 +532,11 @@ def test_a_folder_without_permission_is_one_line(command: Callable[[Path], str],
     assert not list((tmp_path / "model").iterdir())
 
 
+HEARING = dataclasses.replace(  # begins with simulated ECGs and keeps their network as the textbook
+    TINY,
+    training=dataclasses.replace(TINY.training, epochs=2, simulated=3, simulated_epochs=1),
+    decision=DecisionRecipe(method="reward", general=1.0, textbook=True),
+)
 OPERATIONS = ("replace", "unlink", "mkdir", "fsync", "rmdir", "fchmod")  # of the module os: pathlib and shutil use them
 
 
@@ -542,8 +547,7 @@ def test_each_file_operation_may_fail_once(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The training ends with one line or goes on; the folder is a model before and after, the same one in the end."""
-    shorter = dataclasses.replace(TINY.training, epochs=2, simulated=3, simulated_epochs=1)
-    monkeypatch.setitem(RECIPES, "tiny", dataclasses.replace(TINY, training=shorter))
+    monkeypatch.setitem(RECIPES, "tiny", HEARING)
     expected = tiny_runs(tmp_path / "whole")
     tiny_runs(tmp_path / "former", seed=5)  # other weights: they must not be taken for the new ones
     failed, refused = 0, 0
@@ -578,6 +582,7 @@ def test_a_kill_between_the_weights_and_their_description_leaves_a_model(
     tiny_runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, former: bool
 ) -> None:
     """At each renaming and removal in the model folder itself, as a kill or a power cut would stop there."""
+    monkeypatch.setitem(RECIPES, "tiny", HEARING)
     expected, model = tiny_runs(tmp_path / "whole"), tmp_path / "model"
     stopped = 0
     for number in itertools.count(1):
@@ -596,9 +601,9 @@ def test_a_kill_between_the_weights_and_their_description_leaves_a_model(
         if described:
             assert load_model(model).networks
         assert tiny_runs(model) == expected
-    # of two folds weights, notes on validation, names seen, model.json, weights; pages that are not there are removed
-    # first, and a former network last
-    assert stopped == (13 if former else 12)
+    # of two folds and the textbook weights, notes on validation, names seen, model.json, weights; pages that are not
+    # there are removed first, and a former network last
+    assert stopped == (15 if former else 14)
 
 
 def dead_after(number: int, counter: Iterator[int], function: Callable[..., Any], folder: Path) -> Callable[..., Any]:
