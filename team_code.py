@@ -71,7 +71,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     keep_freed_memory()
-    processor = choose_processor(options, training=True)
+    processor = choose_processor(options)
     with joined() as group:
         train_model(data_directory, Path(model_directory), options, processor, group)
 

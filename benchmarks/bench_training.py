@@ -35,7 +35,7 @@ def paths() -> list[Path]:
 @cache
 def processor() -> Processor:
     """What training takes on this machine: bf16 where the CPU is faster in it."""
-    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()), training=True)
+    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
 
 
 @cache

@@ -68,7 +68,7 @@ def print_table(seconds: dict[str, float], count: int, unit: str) -> None:
 
 def profile_training(data: str) -> None:
     """A few training steps of one fold, by kind of operation."""
-    processor = choose_processor(from_environment(NetworkOptions), training=True)
+    processor = choose_processor(from_environment(NetworkOptions))
     with tempfile.TemporaryDirectory() as work:
         dataset = prepare_dataset(data, work, PAPER.signal)
         examples = Examples.of(dataset, processor.device)

@@ -168,7 +168,7 @@ def join(*parts: Dataset) -> Dataset:
 
 def train(arguments: argparse.Namespace) -> None:
     """Every run that is asked for and not yet there."""
-    index, processor = read_index(arguments.index), choose_processor(NetworkOptions(threads=arguments.threads), True)
+    index, processor = read_index(arguments.index), choose_processor(NetworkOptions(threads=arguments.threads))
     splits, seeds = arguments.splits.split(","), map(int, arguments.seeds.split(","))
     for name, split, seed in product(arguments.recipes.split(","), splits, list(seeds)):
         path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"

@@ -45,12 +45,12 @@ class Processor:
 CPU = Processor(torch.device("cpu"))
 
 
-def choose_processor(options: NetworkOptions, training: bool = False) -> Processor:
+def choose_processor(options: NetworkOptions) -> Processor:
     """The device that the options ask for; also limits the CPU's threads.
 
-    `auto` takes CUDA where there is one; as precision it takes bf16 on GPUs that compute in it and fp16 on older ones.
-    A CPU scores in fp32, in which `inference.py` is fastest, and trains in bf16 where that is faster
-    (`faster_in_bf16`). Raises ValueError where CUDA is asked for and there is none.
+    `auto` takes CUDA where there is one; as precision it takes bf16 on GPUs that compute in it and fp16 on older ones,
+    and on a CPU bf16 where that is faster (`faster_in_bf16`), else fp32. Raises ValueError where CUDA is asked for and
+    there is none.
     """
     torch.set_num_threads(options.threads)
     if options.device == "cuda" and not torch.cuda.is_available():
@@ -60,7 +60,7 @@ def choose_processor(options: NetworkOptions, training: bool = False) -> Process
     if options.precision != "auto":
         return Processor(device, PRECISIONS[options.precision])
     if not cuda:
-        return Processor(device, torch.bfloat16 if training and faster_in_bf16() else torch.float32)
+        return Processor(device, torch.bfloat16 if faster_in_bf16() else torch.float32)
     return Processor(device, torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16)
 
 

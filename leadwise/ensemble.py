@@ -63,7 +63,7 @@ class Spare:
         """The model to go on with; says so, once."""
         if self.model is None:
             log.warning("the GPU failed: %s; the CPU goes on", (str(error).splitlines() or [type(error).__name__])[0])
-            stacked = _stack(self.networks, failed.recipe) if StackedNetworks.can(failed.recipe.network) else None
+            stacked = stack(self.networks, failed.recipe, CPU)
             self.model = replace(failed, networks=self.networks, processor=CPU, stacked=stacked, spare=None)
         return self.model
 
@@ -291,8 +291,7 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     if processor.device.type != "cpu":
         there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
         return Model(recipe, there, rule, prior, processor, facts, ways, spare=Spare(networks))
-    stacked = _stack(networks, recipe) if processor == CPU and StackedNetworks.can(recipe.network) else None
-    return Model(recipe, networks, rule, prior, processor, facts, ways, stacked)
+    return Model(recipe, networks, rule, prior, processor, facts, ways, stack(networks, recipe, processor))
 
 
 @dataclass(frozen=True, eq=False)
@@ -376,9 +375,12 @@ def check_band(signal: SignalRecipe) -> None:
         raise ValueError(f"band {low} to {high} Hz at {signal.sampling_frequency} Hz")
 
 
-def _stack(networks: Sequence[SEResNet], recipe: Recipe) -> StackedNetworks:
-    """The networks as one, after a first call with as many windows as any: memory and libraries are ready."""
-    stacked = StackedNetworks(networks, recipe.signal.window)
+def stack(networks: Sequence[SEResNet], recipe: Recipe, processor: Processor) -> StackedNetworks | None:
+    """The networks as one, after a first call with as many windows as any: memory and libraries are ready. None where
+    that is not possible, or would not be faster."""
+    if not StackedNetworks.can(recipe.network, processor.device, processor.dtype):
+        return None
+    stacked = StackedNetworks(networks, recipe.signal.window, processor.dtype)
     stacked(
         torch.zeros(BATCH, recipe.network.leads, recipe.signal.window), torch.zeros(BATCH, recipe.network.demographics)
     )

@@ -1,10 +1,12 @@
-"""Several trained SE-ResNets run as one on a CPU in fp32: the plain networks' logits with less arithmetic.
+"""Several trained SE-ResNets run as one on a CPU, in fp32 or bf16: the plain networks' logits in less time.
 
 Knows no files and no thresholds. `network.SEResNet` is the plain twin, and what runs on GPUs. What is saved, and where:
 
 - The networks are stacked, so that each layer is one call for all of them; batch norms are folded into convolutions.
-- A convolution of 7 along time is computed by Toom and Cook's algorithm (Winograd 1980; Lavin and Gray 2016): 10
-  products for 4 outputs where the plain way takes 28. Its weights are transformed once, in float64.
+- In fp32 a convolution of 7 along time is computed by Toom and Cook's algorithm (Winograd 1980; Lavin and Gray 2016):
+  10 products for 4 outputs where the plain way takes 28. Its weights are transformed once, in float64.
+- In bf16, for processors that multiply faster in it, a convolution is one matrix product a network. The stem, which
+  sees ADC counts, the means over time and the last layers stay in fp32.
 - A window's zero padding is not computed. Well to the right of the signal every activation is constant in time, except
   near the window's right edge, where the convolutions' own padding reaches in. So a part of the constant stretch is
   left out, a different one at each block, and counted in the means by one column of it. Nothing is approximated.
@@ -81,21 +83,46 @@ class Columns(Workspace):
         return columns
 
 
-class StackedConvolution:
-    """One convolution of 7 of each network, with stride 1 or 2 and its batch norm."""
+class DirectConvolution:
+    """One convolution of 7 of each network, with stride 1 or 2 and its batch norm, in any precision: one product a
+    network, of all its windows of columns. Toom and Cook's algorithm would make bf16's rounding ten times as coarse."""
 
-    def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d]) -> None:
+    def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d], dtype: torch.dtype) -> None:
         folded = [fold(convolution, norm) for convolution, norm in zip(convolutions, norms, strict=True)]
         self.stride = convolutions[0].stride[0]
-        self.bias = torch.stack([bias for _, bias in folded]).float()[:, None, None, None]
+        self.bias = torch.stack([bias for _, bias in folded]).to(dtype)[:, None, None, None]
+        weights = [weight.permute(2, 1, 0).flatten(0, 1) for weight, _ in folded]
+        self.weight = torch.stack(weights).to(dtype)  # (networks, 7 * inputs, outputs)
+
+    def __call__(self, columns: Tensor, length: int, workspace: Columns) -> Tensor:
+        """(networks * batch, room, channels) from `Columns.columns`, of which `length` are outputs -> (networks, batch,
+        length, 1, outputs) without the bias."""
+        stacked, room, channels = columns.shape
+        networks, size, outputs = self.weight.shape
+        strides = (room * channels, self.stride * channels, 1)
+        offset = columns.storage_offset() + (LEFT - KERNEL // 2) * channels
+        windows = workspace.take("windows", stacked, length, size)
+        windows.copy_(columns.as_strided(windows.shape, strides, offset))
+        products = workspace.take("products", networks, stacked // networks * length, outputs)
+        torch.bmm(windows.view(networks, -1, size), self.weight, out=products)
+        return products.view(networks, -1, length, 1, outputs)
+
+
+class TiledConvolution:
+    """The same in fp32 by Toom and Cook's algorithm, TILE outputs at a time."""
+
+    def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d], dtype: torch.dtype) -> None:
+        folded = [fold(convolution, norm) for convolution, norm in zip(convolutions, norms, strict=True)]
+        self.stride = convolutions[0].stride[0]
+        self.bias = torch.stack([bias for _, bias in folded]).to(dtype)[:, None, None, None]
         weight = torch.stack([paired(weight) if self.stride == 2 else weight for weight, _ in folded])
         self.networks, self.outputs, inputs, kernel = weight.shape  # a stride of 2: pairs of columns
         to_inputs, to_kernel, back = toom_cook(kernel)
         self.inputs = inputs
         self.points = len(to_inputs)
-        self.to_inputs, self.back = torch.from_numpy(to_inputs).float(), torch.from_numpy(back).float()
+        self.to_inputs, self.back = torch.from_numpy(to_inputs).to(dtype), torch.from_numpy(back).to(dtype)
         products = torch.einsum("pk,noik->pnio", torch.from_numpy(to_kernel), weight)
-        self.weight = products.flatten(0, 1).float().contiguous()  # (points * networks, inputs, outputs)
+        self.weight = products.flatten(0, 1).to(dtype).contiguous()  # (points * networks, inputs, outputs)
 
     def __call__(self, columns: Tensor, length: int, workspace: Columns) -> Tensor:
         """(networks * batch, room, channels) from `Columns.columns`, of which `length` are outputs -> a view
@@ -118,16 +145,17 @@ class StackedConvolution:
 class StackedBlock:
     """A residual block of each network."""
 
-    def __init__(self, blocks: Sequence[ResidualBlock]) -> None:
-        self.convolution1 = StackedConvolution([b.convolution1 for b in blocks], [b.norm1 for b in blocks])
-        self.convolution2 = StackedConvolution([b.convolution2 for b in blocks], [b.norm2 for b in blocks])
-        self.squeeze = torch.stack([b.gate.squeeze.weight.T for b in blocks])  # (networks, C, C / 16)
-        self.excite = torch.stack([b.gate.excite.weight.T for b in blocks])
+    def __init__(self, blocks: Sequence[ResidualBlock], dtype: torch.dtype) -> None:
+        kind = TiledConvolution if dtype == torch.float32 else DirectConvolution
+        self.convolution1 = kind([b.convolution1 for b in blocks], [b.norm1 for b in blocks], dtype)
+        self.convolution2 = kind([b.convolution2 for b in blocks], [b.norm2 for b in blocks], dtype)
+        self.squeeze = torch.stack([b.gate.squeeze.weight.T for b in blocks]).to(exact(dtype))  # (networks, C, C / 16)
+        self.excite = torch.stack([b.gate.excite.weight.T for b in blocks]).to(exact(dtype))
         self.shortcut: tuple[Tensor, Tensor] | None = None
         if isinstance(blocks[0].shortcut, nn.Sequential):
             folded = [fold(b.shortcut[0], b.shortcut[1]) for b in blocks]  # type: ignore[index]
-            weights = torch.stack([weight[:, :, 0].T for weight, _ in folded]).float()
-            self.shortcut = weights, torch.stack([bias for _, bias in folded]).float()[:, None]
+            weights = torch.stack([weight[:, :, 0].T for weight, _ in folded]).to(dtype)
+            self.shortcut = weights, torch.stack([bias for _, bias in folded]).to(dtype)[:, None]
 
     def __call__(self, columns: Tensor, length: int, cut: Cut, workspace: Columns) -> Tensor:
         """(networks * batch, room, inputs) with `length` columns -> (networks, batch, columns, outputs) before the
@@ -136,7 +164,7 @@ class StackedBlock:
         stacked, computed = len(columns), cut.length - cut.left_out
         between = workspace.columns("between", stacked, computed, outputs)
         first = self.convolution1(columns, computed, workspace)
-        inside = between[:, LEFT : LEFT + first.shape[2] * TILE]
+        inside = between[:, LEFT : LEFT + first.shape[2] * first.shape[3]]
         torch.add(first, self.convolution1.bias, out=inside.view(first.shape))
         inside.relu_()
         between[:, LEFT + computed :] = 0
@@ -148,7 +176,9 @@ class StackedBlock:
         if self.shortcut is not None:
             weight, bias = self.shortcut
             given = torch.baddbmm(bias, given.reshape(networks, -1, given.shape[2]), weight)
-        y[:, :, :computed].mul_(self._gate(mean(y, cut)).unsqueeze(2)).add_(given.view_as(y[:, :, :computed]))
+        gate = self._gate(mean(y, cut)).to(y.dtype).unsqueeze(2)
+        inside = y[:, :, :computed]
+        torch.addcmul(given.view_as(inside), inside, gate, out=inside)
         return y
 
     def _gate(self, means: Tensor) -> Tensor:
@@ -158,10 +188,15 @@ class StackedBlock:
 
 def mean(y: Tensor, cut: Cut) -> Tensor:
     """(networks, batch, columns, C) -> (networks, batch, C), the mean over the whole window, left-out columns too."""
-    total = y[:, :, : cut.length - cut.left_out].sum(2)
+    total = y[:, :, : cut.length - cut.left_out].sum(2, dtype=exact(y.dtype))
     if cut.left_out:
         total += cut.left_out * y[:, :, cut.constant]
     return total / cut.length
+
+
+def exact(dtype: torch.dtype) -> torch.dtype:
+    """The precision of what is not computed in `dtype`: fp32 at least."""
+    return torch.promote_types(dtype, torch.float32)
 
 
 def fold(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
@@ -171,33 +206,36 @@ def fold(convolution: nn.Conv1d, norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
     return convolution.weight.double() * scale[:, None, None], norm.bias.double() - norm.running_mean.double() * scale
 
 
+def _stacked_linear(layers: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+    """Weights (networks, inputs, outputs) and biases (networks, 1, outputs) of one linear layer of each network."""
+    weights, biases = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
+    return weights.transpose(1, 2).to(dtype), biases.unsqueeze(1).to(dtype)
+
+
 class StackedNetworks:
     """Trained networks of one shape as one. Made once; calls from several threads wait for each other."""
 
     @staticmethod
-    def can(recipe: NetworkRecipe) -> bool:
-        """Whether networks of this recipe can be stacked: convolutions of 7 in the blocks, as published."""
-        return recipe.kernel == KERNEL
+    def can(recipe: NetworkRecipe, device: torch.device, dtype: torch.dtype) -> bool:
+        """Whether networks of this recipe can be stacked and are faster so: on a CPU, with convolutions of 7 in the
+        blocks, as published, in a type that CPUs multiply in."""
+        return device.type == "cpu" and recipe.kernel == KERNEL and dtype != torch.float16
 
     @torch.inference_mode()
-    def __init__(self, networks: Sequence[SEResNet], window: int) -> None:
+    def __init__(self, networks: Sequence[SEResNet], window: int, dtype: torch.dtype = torch.float32) -> None:
         recipe = networks[0].recipe
         self.window, self.count, self.stem_kernel = window, len(networks), recipe.stem_kernel
         folded = [fold(n.stem[0], n.stem[1]) for n in networks]  # type: ignore[arg-type]
         # (kernel * leads, networks * channels): one product for all networks, since they see the same signal
-        self.stem = torch.cat([weight.permute(2, 1, 0).flatten(0, 1) for weight, _ in folded], 1).float().contiguous()
-        self.stem_bias = torch.cat([bias for _, bias in folded]).float()
-        self.blocks = [StackedBlock([n.blocks[i] for n in networks]) for i in range(len(networks[0].blocks))]  # type: ignore[misc]
+        stem = torch.cat([weight.permute(2, 1, 0).flatten(0, 1) for weight, _ in folded], 1)
+        self.stem = stem.to(exact(dtype)).contiguous()
+        self.stem_bias = torch.cat([bias for _, bias in folded]).to(exact(dtype))
+        self.blocks = [StackedBlock([n.blocks[i] for n in networks], dtype) for i in range(len(networks[0].blocks))]  # type: ignore[misc]
         self.strides = tuple(block.convolution1.stride for block in self.blocks)
-        self.demographics = [
-            torch.stack([w.T for w in (n.demographics.weight for n in networks)]),
-            torch.stack([n.demographics.bias for n in networks]).unsqueeze(1),
-        ]
-        self.classifier = [
-            torch.stack([n.classifier.weight.T for n in networks]),
-            torch.stack([n.classifier.bias for n in networks]).unsqueeze(1),
-        ]
-        self.workspace, self.lock = Columns(), Lock()
+        self.demographics = _stacked_linear([n.demographics for n in networks], exact(dtype))
+        self.classifier = _stacked_linear([n.classifier for n in networks], exact(dtype))
+        self.workspace, self.lock = Columns(dtype), Lock()
+        self.memory = self.workspace if dtype == exact(dtype) else Workspace()  # the stem's
 
     @torch.inference_mode()
     def __call__(self, signals: Tensor, demographics: Tensor) -> Tensor:
@@ -212,29 +250,31 @@ class StackedNetworks:
                 y = block(columns, length + cut.insert, cut, self.workspace)
                 length = cut.length - cut.left_out
             features = mean(y[:, :, :length].relu_(), cut)  # (networks, batch, 512)
-        people = torch.baddbmm(self.demographics[1], demographics.expand(self.count, -1, -1), self.demographics[0])
-        return torch.baddbmm(self.classifier[1], torch.cat([features, people], 2), self.classifier[0])
+        (weight, bias), (to_classes, class_bias) = self.demographics, self.classifier
+        people = torch.baddbmm(bias, demographics.to(bias.dtype).expand(self.count, -1, -1), weight)
+        return torch.baddbmm(class_bias, torch.cat([features, people], 2), to_classes)
 
     def _stem(self, signals: Tensor, computed: int) -> Tensor:
         """(batch, leads, samples) -> (networks, batch, columns, channels) after pooling, a view."""
         batch, leads, samples = signals.shape
         length, half, kernel = _ceil(computed, 2), self.stem_kernel // 2, self.stem_kernel
-        padded = self.workspace.take("padded", batch, 2 * length + kernel, leads)
+        padded = self.memory.take("padded", batch, 2 * length + kernel, leads)
         padded[:, :half] = 0
         padded[:, half : half + samples] = signals.transpose(1, 2)
         padded[:, half + samples :] = 0
         room = padded.shape[1] * leads
-        rows = self.workspace.take("windows", batch, length, kernel * leads)
+        rows = self.memory.take("windows", batch, length, kernel * leads)
         rows.copy_(padded.as_strided(rows.shape, (room, 2 * leads, 1), padded.storage_offset()))
-        y = self.workspace.take("products", batch * length, self.stem.shape[1])
+        y = self.memory.take("products", batch * length, self.stem.shape[1])
         torch.addmm(self.stem_bias, rows.view(batch * length, -1), self.stem, out=y)
         y = y.relu_().view(batch, length, -1)
-        pooled = self.workspace.take("inputs", batch, _ceil(length, 2), y.shape[2])
+        pooled = self.memory.take("inputs", batch, _ceil(length, 2), y.shape[2])
         pooled.copy_(y[:, ::2])  # after the ReLU no padding is larger than what is there
         odd = y[:, 1::2]
         torch.maximum(pooled[:, : odd.shape[1]], odd, out=pooled[:, : odd.shape[1]])
         before = y[:, 1 : 2 * pooled.shape[1] - 2 : 2]
         torch.maximum(pooled[:, 1:], before, out=pooled[:, 1:])
+        pooled = pooled.to(self.workspace.dtype)
         return pooled.view(batch, pooled.shape[1], self.count, -1).permute(2, 0, 1, 3)
 
     def _rectified(self, y: Tensor, length: int, cut: Cut) -> Tensor:

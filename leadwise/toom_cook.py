@@ -45,13 +45,14 @@ def paired(weight: Tensor) -> Tensor:
 class Workspace:
     """Memory that calls share instead of allocating it anew; what was taken under a name is lost at its next taking."""
 
-    def __init__(self) -> None:
+    def __init__(self, dtype: torch.dtype = torch.float32) -> None:
+        self.dtype = dtype
         self.held: dict[str, Tensor] = {}
 
     def take(self, name: str, *shape: int) -> Tensor:
-        """An uninitialised fp32 tensor."""
+        """An uninitialised tensor."""
         size = math.prod(shape)
         if name not in self.held or self.held[name].numel() < size:
             with torch.inference_mode(False):  # what inference makes could not be written to in training
-                self.held[name] = torch.empty(size)
+                self.held[name] = torch.empty(size, dtype=self.dtype)
         return self.held[name][:size].view(shape)

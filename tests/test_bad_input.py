@@ -90,7 +90,7 @@ def answered(
 ) -> tuple[Path, Path, str]:
     """Outputs, list of problems, and what was printed, of one run over all kinds."""
     outputs, problems = tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("list") / "problems.csv"
-    printed = driver(model_folder, kinds[0], outputs, "--problems", problems).stdout
+    printed = driver(model_folder, kinds[0], outputs, "--problems", problems, "--precision", "fp32").stdout
     return outputs, problems, printed
 
 

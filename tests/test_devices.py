@@ -16,22 +16,21 @@ OLDER = {"vendor_id": "AuthenticAMD", "flags": "fpu avx2"}
 
 
 @pytest.mark.parametrize(
-    ("facts", "training"),
+    ("facts", "precision"),
     [(ZEN4, "bf16"), (SAPPHIRE_RAPIDS, "bf16"), (WITHOUT_AMX, "fp32"), (OLDER, "fp32"), ({}, "fp32")],
 )
-def test_a_cpu_trains_in_bf16_where_it_multiplies_faster_in_it_and_scores_in_fp32(
-    monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], training: str
+def test_a_cpu_computes_in_bf16_where_it_multiplies_faster_in_it(
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], precision: str
 ) -> None:
     monkeypatch.setattr(devices, "_cpu_facts", lambda: facts)
     options = NetworkOptions(device="cpu", threads=torch.get_num_threads())
-    assert choose_processor(options, training=True).precision == training
-    assert choose_processor(options).precision == "fp32"
+    assert choose_processor(options).precision == precision
 
 
 def test_a_precision_that_is_asked_for_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "_cpu_facts", lambda: ZEN4)
     options = NetworkOptions(device="cpu", precision="fp32", threads=torch.get_num_threads())
-    assert choose_processor(options, training=True).precision == "fp32"
+    assert choose_processor(options).precision == "fp32"
 
 
 def test_a_system_that_says_nothing_of_its_cpu_has_one_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:

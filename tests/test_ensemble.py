@@ -115,13 +115,15 @@ def test_networks_one_after_the_other_answer_as_stacked_ones_do(folder: Path) ->
     np.testing.assert_allclose(stacked.probabilities(signals, people), expected, atol=1e-6)
 
 
-def test_reduced_precision_runs_the_plain_networks(folder: Path) -> None:
-    model = load_model(folder, Processor(torch.device("cpu"), torch.bfloat16))
-    assert model.stacked is None
+@pytest.mark.parametrize(("dtype", "stacked"), [(torch.bfloat16, True), (torch.float16, False)])
+def test_reduced_precision_stays_near(folder: Path, dtype: torch.dtype, stacked: bool) -> None:
+    model = load_model(folder, Processor(torch.device("cpu"), dtype))
+    assert (model.stacked is not None) == stacked
     signals, people = examples([100, 300])
-    np.testing.assert_allclose(
-        model.predict(signals, people).scores, load_model(folder).predict(signals, people).scores, atol=0.02
-    )
+    expected = load_model(folder).predict(signals, people)
+    np.testing.assert_allclose(model.predict(signals, people).scores, expected.scores, atol=0.02)
+    plain = replace(model, stacked=None).predict(signals, people)
+    np.testing.assert_allclose(model.predict(signals, people).scores, plain.scores, atol=0.02)
 
 
 def test_a_gpu_that_is_lost_leaves_the_answers_to_the_cpu(folder: Path, caplog: pytest.LogCaptureFixture) -> None:

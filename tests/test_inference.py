@@ -57,16 +57,24 @@ def plain(networks: list[SEResNet], signals: Tensor, people: Tensor, window: int
     return torch.stack([network(padded, people) for network in networks])
 
 
-def assert_same(networks: list[SEResNet], signals: Tensor, window: int, stacked: StackedNetworks) -> None:
-    people = torch.rand(len(signals), 5)
+def assert_same(
+    networks: list[SEResNet], signals: Tensor, window: int, stacked: StackedNetworks, error: float = 1e-5
+) -> None:
+    people = torch.rand(len(signals), 5, dtype=signals.dtype)
     expected = torch.sigmoid(plain(networks, signals, people, window))
     assert expected.std() > 0.05  # the networks do say something
-    np.testing.assert_allclose(torch.sigmoid(stacked(signals, people)), expected, atol=1e-5)
+    np.testing.assert_allclose(torch.sigmoid(stacked(signals, people)), expected, rtol=0, atol=error)
 
 
 @lru_cache
 def networks() -> list[SEResNet]:
     return trained(3, SMALL, 1000)
+
+
+@lru_cache
+def doubles() -> list[SEResNet]:
+    """The same in float64, which convolutions that are one product are exact in."""
+    return [deepcopy(network).double() for network in networks()]
 
 
 @pytest.fixture
@@ -96,12 +104,16 @@ def test_a_folded_norm_is_the_norm(small: list[SEResNet]) -> None:
 def test_any_window_and_any_padding_give_the_plain_answers(window: int, share: float, batch: int) -> None:
     signals = ecgs(batch, 1000)[:, :, : round(share * window)]
     assert_same(networks(), signals, window, StackedNetworks(networks(), window))
+    assert_same(doubles(), signals.double(), window, StackedNetworks(doubles(), window, torch.float64), 1e-12)
+    assert_same(networks(), signals, window, StackedNetworks(networks(), window, torch.bfloat16), 0.05)
 
 
 def test_batches_of_all_lengths_share_one_memory(small: list[SEResNet]) -> None:
-    stacked = StackedNetworks(small, 1000)
+    stacked, exact = StackedNetworks(small, 1000), StackedNetworks(doubles(), 1000, torch.float64)
     for used, batch in ((1000, 3), (100, 1), (640, 5), (0, 2), (1000, 1), (333, 3)):
-        assert_same(small, ecgs(batch, 1000)[:, :, :used], 1000, stacked)
+        signals = ecgs(batch, 1000)[:, :, :used]
+        assert_same(small, signals, 1000, stacked)
+        assert_same(doubles(), signals.double(), 1000, exact, 1e-12)
 
 
 def test_zeros_that_are_given_are_zeros_that_are_left_out(small: list[SEResNet]) -> None:
@@ -164,7 +176,11 @@ def spread(columns: list[int], kernel: int, stride: int, edge: bool = True) -> l
     return [int(view) for view in views.max(1)]
 
 
-def test_other_kernels_stay_with_the_plain_networks() -> None:
-    assert StackedNetworks.can(RECIPES["paper"].network) and StackedNetworks.can(RECIPES["quick"].network)
-    assert not StackedNetworks.can(NetworkRecipe(kernel=5))
+def test_what_cannot_be_stacked_stays_with_the_plain_networks() -> None:
+    cpu, gpu, recipe = torch.device("cpu"), torch.device("cuda"), RECIPES["paper"].network
+    for dtype in (torch.float32, torch.bfloat16):
+        assert all(StackedNetworks.can(recipe.network, cpu, dtype) for recipe in RECIPES.values())
+        assert not StackedNetworks.can(NetworkRecipe(kernel=5), cpu, dtype)
+        assert not StackedNetworks.can(recipe, gpu, dtype)
+    assert not StackedNetworks.can(recipe, cpu, torch.float16)
     assert LEFT > 7 // 2

@@ -17,9 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from leadwise.decision import make_rule
-from leadwise.devices import CPU
-from leadwise.ensemble import Model
-from leadwise.inference import StackedNetworks
+from leadwise.ensemble import Model, stack
 from leadwise.metric import areas_under_curves, challenge_metric
 from leadwise.network import SEResNet
 from leadwise.signals import STANDARD_LEADS
@@ -84,9 +82,8 @@ def draw_sample(labels: Booleans, most: int = MOST, each: int = EACH, seed: int 
 def one_network(model: Model, network: int) -> Model:
     """A model of one of its networks alone, as fast as the whole."""
     chosen = slice(network, network + 1)
-    alone, window = model.networks[chosen], model.recipe.signal.window
-    fast = StackedNetworks(alone, window) if model.processor == CPU and StackedNetworks.can(alone[0].recipe) else None
-    rule = make_rule(model.recipe.decision, model.facts["folds"][chosen])
+    alone, rule = model.networks[chosen], make_rule(model.recipe.decision, model.facts["folds"][chosen])
+    fast = stack(alone, model.recipe, model.processor)
     return replace(model, networks=alone, rule=rule, stacked=fast, spare=None)
 
 
