@@ -11,12 +11,13 @@ import json
 import os
 import shutil
 import tempfile
+import zlib
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, compress, groupby
 from pathlib import Path
-from typing import Any, BinaryIO, ClassVar
+from typing import IO, Any, ClassVar
 
 import joblib
 import numpy as np
@@ -31,10 +32,12 @@ from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import prepare, side_numbers
 
-PREPARATION_VERSION = 4  # raised when the same files would give other arrays
+PREPARATION_VERSION = 5  # raised when the same files would give other arrays
 CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
 CHUNK_BYTES = 32_000_000  # ... and at most so many bytes of their files: a recording of half an hour has 11 MB
 AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
+BYTES = 12 * 4  # of one sample of twelve leads
+PIECE = 1 << 20  # bytes that are copied at a time, so that they stay in the cores' caches
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
 
@@ -86,7 +89,7 @@ def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
     for parent, folders, files in os.walk(folder):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         found += [Path(parent, name) for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
-    return sorted(found)
+    return sorted(found, key=lambda path: path.parts)  # as paths compare, which takes their parts each time
 
 
 def patient_groups(headers: Sequence[Header]) -> tuple[str, ...]:
@@ -111,7 +114,7 @@ def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, 
     """
     headers = find_recordings(folder)
     target = Path(work) / "prepared"
-    fingerprint = data_fingerprint(folder, recipe)
+    fingerprint = _fingerprint(Path(folder), headers, recipe)
     if _stored_fingerprint(target) == fingerprint and is_whole(target):
         log.info("prepared recordings reused from %s", target)
         return load_dataset(target)
@@ -134,6 +137,7 @@ def load_dataset(folder: Path) -> Dataset:
     facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
         arrays = dict(stored)
+    del arrays["checksums"]
     rows = int(arrays["lengths"].sum())
     return Dataset(
         names=tuple(facts["names"]),
@@ -149,10 +153,11 @@ def load_dataset(folder: Path) -> Dataset:
 
 @dataclass(frozen=True, eq=False)
 class _Prepared:
-    """One recording on its way from a worker to the store, which finds its signal in the chunk's part."""
+    """One recording on its way to the small arrays; its signal is in the store, or in the part of its chunk."""
 
     header: Header
     samples: int
+    checksum: int  # CRC-32 of the signal
     numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
     acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
@@ -165,19 +170,22 @@ def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, part: Path) -> l
         return [_prepare_one(path, recipe, file) for path in paths]
 
 
-def _prepare_one(path: Path, recipe: SignalRecipe, part: BinaryIO) -> _Prepared | tuple[str, str]:
+def _prepare_one(path: Path, recipe: SignalRecipe, file: IO[bytes]) -> _Prepared | tuple[str, str]:
     try:
         recording = read_recording(path)
         if not label_vector(recording.header.codes).any():
             return path.stem, NO_DIAGNOSIS
+        # all that follows goes along a lead
+        recording = replace(recording, counts=np.ascontiguousarray(recording.counts))
         signal = prepare(recording, recipe)
     except RecordingError as error:
         return path.stem, error.reason
-    part.write(np.ascontiguousarray(signal.values.T).data)
+    samples = np.ascontiguousarray(signal.values.T).data
+    file.write(samples)
     repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
     header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
     numbers = side_numbers(recording.header, signal)
-    return _Prepared(header, signal.values.shape[1], numbers, acquisition(recording), repairs)
+    return _Prepared(header, len(samples), zlib.crc32(samples), numbers, acquisition(recording), repairs)
 
 
 def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
@@ -197,19 +205,23 @@ def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _signal_bytes(header: Path) -> int:
     """The size of the file beside a header that probably has its signal."""
+    without_ending = os.fspath(header)[: -len(header.suffix)]
     for ending in (".mat", ".MAT", ".dat", ".DAT"):
         try:
-            return header.with_suffix(ending).stat().st_size
+            return os.stat(without_ending + ending).st_size  # noqa: PTH116 (a Path takes longer than the system)
         except OSError:
             continue
     return 0
 
 
 def _prepare_all(
-    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, folder: Path, take: Callable[[Path], None]
+    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, folder: Path, store: IO[bytes]
 ) -> Iterator[_Prepared | tuple[str, str]]:
-    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; their signals are
-    taken from their parts, files below `folder`, in the same order."""
+    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; their signals go to
+    the store in the same order: from this process at once, from others by way of parts, files below `folder`."""
+    if jobs == 1:
+        yield from (_prepare_one(path, recipe, store) for path in headers)
+        return
     chunks = list(_chunks(headers))
     parts = [folder / f"part{number}" for number in range(len(chunks))]
     work = [joblib.delayed(_prepare_chunk)(chunk, recipe, part) for chunk, part in zip(chunks, parts, strict=True)]
@@ -219,64 +231,52 @@ def _prepare_all(
         parallel = joblib.Parallel(n_jobs=jobs)
         results = chain.from_iterable(parallel(work[first : first + AT_ONCE]) for first in range(0, len(work), AT_ONCE))
     for part, chunk in zip(parts, results, strict=True):
-        take(part)
+        with part.open("rb") as file:
+            shutil.copyfileobj(file, store, PIECE)
+        part.unlink()
         yield from chunk
 
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
-    kept: list[Header] = []
-    numbers: list[tuple[NDArray[np.float32], NDArray[np.float32]]] = []
-    lengths: list[int] = []
+    kept: list[_Prepared] = []
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
-    digest = hashlib.sha256()
-    with whole_file(folder / SAMPLES) as store:
-
-        def take(part: Path) -> None:
-            signals = part.read_bytes()
-            digest.update(signals)
-            store.write(signals)
-            part.unlink()
-
-        for item in track(_prepare_all(headers, recipe, jobs, folder, take), "preparing", len(headers)):
+    # not waited for until it is on the disk: what a power cut leaves of it is told by its checksums, and made again
+    with whole_file(folder / SAMPLES, durable=False) as store:
+        for item in track(_prepare_all(headers, recipe, jobs, folder, store), "preparing", len(headers)):
             if isinstance(item, tuple):
                 left_out[item[0]] = item[1]
                 continue
-            kept.append(item.header)
-            numbers.append((item.numbers, item.acquisition))
-            lengths.append(item.samples)
+            kept.append(item)
             repairs.update(item.repairs)
-    _write_facts(folder, kept, numbers, np.array(lengths, np.int64))
+    _write_arrays(folder, kept)
     facts = {
         "fingerprint": fingerprint,
-        "names": [header.name for header in kept],
-        "sources": [header.source for header in kept],
-        "groups": patient_groups(kept),
+        "names": [item.header.name for item in kept],
+        "sources": [item.header.source for item in kept],
+        "groups": patient_groups([item.header for item in kept]),
         "repairs": dict(repairs),
         "left_out": left_out,
-        "checksums": {SAMPLES: digest.hexdigest(), ARRAYS: sha256(folder / ARRAYS)},
+        "checksums": {ARRAYS: sha256(folder / ARRAYS)},
     }
     write_json(folder / "recordings.json", facts | {"checksum": _checksum(facts)})
     _report(len(kept), left_out, repairs)
 
 
-def _write_facts(
-    folder: Path,
-    headers: Sequence[Header],
-    numbers: Sequence[tuple[NDArray[np.float32], NDArray[np.float32]]],
-    lengths: NDArray[np.int64],
-) -> None:
-    """The small arrays, one row a recording; `numbers` are those beside the signal, and the acquisition's."""
-    beside = [pair[0] for pair in numbers]
+def _write_arrays(folder: Path, kept: Sequence[_Prepared]) -> None:
+    """The small arrays, one row a recording."""
+    lengths = np.array([item.samples for item in kept], np.int64)
+    codes = [item.header.codes for item in kept]
     with whole_file(folder / ARRAYS) as handle:
         np.savez(
             handle,
             lengths=lengths,
             starts=np.cumsum(lengths) - lengths,
-            labels=np.array([label_vector(header.codes) for header in headers], bool).reshape(-1, 24),
-            stand_ins=np.array([stand_in_vector(header.codes) for header in headers], bool).reshape(-1, 24),
-            demographics=np.stack(beside) if beside else np.zeros((0, 5), np.float32),
-            acquisitions=np.array([pair[1] for pair in numbers], np.float32).reshape(-1, 3),
+            checksums=np.array([item.checksum for item in kept], np.uint32),
+            labels=np.array([label_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
+            stand_ins=np.array([stand_in_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
+            demographics=np.stack([item.numbers for item in kept]) if kept else np.zeros((0, 5), np.float32),
+            acquisitions=np.array([item.acquisition for item in kept], np.float32).reshape(-1, 3),
         )
 
 
@@ -293,28 +293,30 @@ def data_fingerprint(folder: str | Path, recipe: SignalRecipe) -> str:
 
     Raises ValueError where the folder has no recordings.
     """
-    headers = find_recordings(folder)
+    return _fingerprint(Path(folder), find_recordings(folder), recipe)
+
+
+def _fingerprint(folder: Path, headers: Sequence[Path], recipe: SignalRecipe) -> str:
     if not headers:
         raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
-    beside: dict[Path, dict[str, list[str]]] = {}  # each folder is listed once, however many headers it has
-    for header in headers:
-        if header.parent not in beside:
-            beside[header.parent] = _by_stem(header.parent)
-        for name in beside[header.parent][header.stem]:
-            path = header.parent / name
-            facts = path.stat()
-            digest.update(f"{path.relative_to(folder)} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+    for parent, members in groupby(headers, key=lambda header: header.parent):
+        beside, place = _by_stem(parent), parent.relative_to(folder)
+        for header in members:
+            for entry in beside[header.stem]:
+                facts = entry.stat()
+                digest.update(f"{place / entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _by_stem(folder: Path) -> dict[str, list[str]]:
-    """The names in a folder by what stands before a dot in them, before each dot where there are several; sorted."""
-    names: dict[str, list[str]] = defaultdict(list)
-    for name in sorted(path.name for path in folder.iterdir()):
-        for place in (place for place, letter in enumerate(name) if letter == "."):
-            names[name[:place]].append(name)
-    return names
+def _by_stem(folder: Path) -> dict[str, list[os.DirEntry[str]]]:
+    """What is in a folder by what stands before a dot in its name, before each dot where there are several; sorted."""
+    entries: dict[str, list[os.DirEntry[str]]] = defaultdict(list)
+    with os.scandir(folder) as found:
+        for entry in sorted(found, key=lambda entry: entry.name):
+            for place in (place for place, letter in enumerate(entry.name) if letter == "."):
+                entries[entry.name[:place]].append(entry)
+    return entries
 
 
 def _input_recipe(recipe: SignalRecipe) -> dict[str, Any]:
@@ -338,12 +340,25 @@ def is_whole(folder: Path) -> bool:
     try:
         facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
         damaged = [] if facts.pop("checksum") == _checksum(facts) else ["recordings.json"]
-        damaged += [name for name in (SAMPLES, ARRAYS) if sha256(folder / name) != facts["checksums"][name]]
+        if sha256(folder / ARRAYS) != facts["checksums"][ARRAYS]:
+            damaged.append(ARRAYS)
+        elif not _samples_are_whole(folder):
+            damaged.append(SAMPLES)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         damaged = ["recordings.json, or a file that it names,"]
     for name in damaged:
         log.warning("%s in %s is damaged: the recordings are prepared again", name, folder)
     return not damaged
+
+
+def _samples_are_whole(folder: Path) -> bool:
+    """Whether each recording's signal has its checksum, and nothing follows the last."""
+    with np.load(folder / ARRAYS, allow_pickle=False) as stored:
+        lengths, checksums = stored["lengths"].tolist(), stored["checksums"].tolist()
+    with (folder / SAMPLES).open("rb") as file:
+        signals = (file.read(length * BYTES) for length in lengths)
+        same = all(zlib.crc32(signal) == checksum for signal, checksum in zip(signals, checksums, strict=True))
+        return same and not file.read(1)
 
 
 def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+from collections.abc import Callable
 from pathlib import Path
 
+import joblib
 import numpy as np
 import pytest
 from conftest import header_text, v4_matrix
@@ -101,7 +103,8 @@ def test_large_recordings_go_to_workers_in_small_chunks(
         return original(paths, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(dataset_module, "_prepare_chunk", prepare_chunk)
-    found = prepare_dataset(folder, tmp_path / "small", SIGNAL)
+    with joblib.parallel_config(backend="threading"):  # which sees what is patched
+        found = prepare_dataset(folder, tmp_path / "small", SIGNAL, jobs=2)
     np.testing.assert_array_equal(found.samples, expected.samples)
     assert found.names == expected.names and sum(chunks) == 44
     assert max(chunks) == most  # files of 7 to 14 kB; two headers in a row have none, so one part is longer
@@ -143,6 +146,20 @@ def test_reused_when_nothing_changed_and_only_then(
     write(folder, "HR00002")
     assert not is_reused(folder, work, SIGNAL, caplog)
     assert [path.name for path in work.iterdir()] == ["prepared"]  # nothing half-written beside it
+
+
+@pytest.mark.parametrize(
+    "damage", [lambda raw: raw[:-48], lambda raw: raw + b"0", lambda raw: b"", lambda raw: raw[48:] + raw[:48]]
+)
+def test_other_signals_than_those_that_were_prepared_are_noticed(
+    folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture, damage: Callable[[bytes], bytes]
+) -> None:
+    expected = prepare_dataset(folder, tmp_path, SIGNAL).samples.copy()
+    path = tmp_path / "prepared" / "samples.f32"
+    path.write_bytes(damage(path.read_bytes()))
+    assert not is_reused(folder, tmp_path, SIGNAL, caplog)
+    assert "samples.f32 in" in caplog.text and "damaged" in caplog.text
+    np.testing.assert_array_equal(prepare_dataset(folder, tmp_path, SIGNAL).samples, expected)
 
 
 def test_the_data_folder_is_only_read(folder: Path, tmp_path: Path) -> None:
