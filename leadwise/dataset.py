@@ -301,11 +301,11 @@ def _fingerprint(folder: Path, headers: Sequence[Path], recipe: SignalRecipe) ->
         raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
     for parent, members in groupby(headers, key=lambda header: header.parent):
-        beside, place = _by_stem(parent), parent.relative_to(folder)
+        beside, place = _by_stem(parent), os.fspath(parent.relative_to(folder))
         for header in members:
             for entry in beside[header.stem]:
                 facts = entry.stat()
-                digest.update(f"{place / entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+                digest.update(f"{place}/{entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
