@@ -64,7 +64,19 @@ _step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.aug
 _step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
 _step("+reward", training={"stand_ins": True}, decision={"method": "reward", "general": ROBUST.decision.general})
 _step("+simulated", training={"simulated": ROBUST.training.simulated})
-VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")}
+
+# `robust` without one of its parts. Augmentation is left out where real recordings are learnt alone: all of these but
+# `-band` begin with what simulated ECGs have taught `robust`.
+AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "anonymous"), 0.0)
+WITHOUT = {
+    "robust-band": dataclasses.replace(ROBUST, signal=dataclasses.replace(ROBUST.signal, band=None)),
+    "robust-machine": dataclasses.replace(ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, **AUGMENTED)),
+    "robust-mixup": dataclasses.replace(ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, mixup=0.0)),
+    "robust-both": dataclasses.replace(
+        ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, **AUGMENTED, mixup=0.0)
+    ),
+}
+VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")} | WITHOUT
 
 
 # ---------------------------------------------------------------------------------------------------------- the splits
@@ -190,15 +202,18 @@ def beginning(
     name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor
 ) -> tuple[State | None, Sequence[float]]:
     """The weights that a run begins with: of the network that the family's other devices taught, or of one that learnt
-    from simulated ECGs, once for all splits and seeds, and the class frequencies of these; None where they are random.
+    from simulated ECGs with `robust`'s augmentation, once for all splits and seeds and for all recipes with the same
+    signals, and the class frequencies of these; None where they are random.
     """
     if name.endswith("+init"):
         folder = results / name.removesuffix("+init") / f"device-{split.split(':')[1]}"
         return load_file(folder / f"{seed}.safetensors"), ()
     if not recipe.training.simulated:
         return None, ()
-    checkpoint = results / f"begin.{recipe.training.simulated}"
-    taught = pretrain(recipe, checkpoint, results, processor, 1, math.inf)
+    work = results / "begins" / f"{recipe.training.simulated}-{input_name(recipe.signal)}"
+    work.mkdir(parents=True, exist_ok=True)
+    augmented = dataclasses.replace(recipe, augmentation=ROBUST.augmentation)
+    taught = pretrain(augmented, work / "begin", work, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
     return taught[0], taught[1]["learned"]
 
@@ -213,7 +228,7 @@ def prepared(
     recipe: Recipe, split: str, index: Mapping[str, Mapping[str, str]], arguments: argparse.Namespace
 ) -> dict[str, Dataset]:
     """The parts of a split, prepared for a recipe; away recordings belong to home."""
-    work = arguments.results / "prepared" / "-".join(map(str, input_of(recipe.signal)))
+    work = arguments.results / "prepared" / input_name(recipe.signal)
     data = prepare_dataset(arguments.data, work / "home", recipe.signal, 1)
     parts = {name: data.subset(mask) for name, mask in masks(split, data.names, index).items()}
     if split == "home" and arguments.away:
@@ -221,9 +236,10 @@ def prepared(
     return parts
 
 
-def input_of(recipe: SignalRecipe) -> tuple[Any, ...]:
-    """What of a recipe tells prepared folders apart."""
-    return recipe.sampling_frequency, recipe.unit, recipe.resampling, recipe.band is not None, recipe.scale
+def input_name(recipe: SignalRecipe) -> str:
+    """What of a recipe tells prepared folders apart, as the name of one."""
+    parts = recipe.sampling_frequency, recipe.unit, recipe.resampling, recipe.band is not None, recipe.scale
+    return "-".join(map(str, parts))
 
 
 # ----------------------------------------------------------------------------------------------------------- the table

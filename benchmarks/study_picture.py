@@ -20,7 +20,13 @@ from leadwise.recipes import ROBUST
 from leadwise.report.paper import BLUE, GREY, ORANGE, figure_bytes, own_settings
 from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 
-TITLES = {"home": "home: fold 8", "home away": "away: six other sources", "third": "home, a third of the training data"}
+COLUMNS = 4
+TITLES = {
+    "home": "home: fold 8",
+    "home away": "away: six other sources",
+    "crossed": "home, each fold once",
+    "third": "home, a third of the training data",
+}
 
 
 def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]:
@@ -40,12 +46,13 @@ def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards,
 
 
 def draw(found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]) -> Figure:
-    """The panels side by side, recipes from top to bottom."""
+    """The panels side by side, at most COLUMNS in a row, recipes from top to bottom."""
     recipes = [name for name in VARIANTS if any(name in panel for panel in found.values())]
+    columns, rows = min(len(found), COLUMNS), -(-len(found) // COLUMNS)
     with own_settings():
-        figure = Figure(figsize=(1.6 + 2.6 * len(found), 1.3 + 0.28 * len(recipes)), layout="constrained")
+        figure = Figure(figsize=(1.6 + 2.6 * columns, 0.5 + rows * (0.8 + 0.28 * len(recipes))), layout="constrained")
         for place, (title, panel) in enumerate(found.items()):
-            axes = figure.add_subplot(1, len(found), place + 1)
+            axes = figure.add_subplot(rows, columns, place + 1)
             for name, (mine, nothing, oracle) in panel.items():
                 row = recipes.index(name)
                 axes.plot(bootstrap_interval(mine), [row, row], color=BLUE, linewidth=2)
@@ -54,7 +61,7 @@ def draw(found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]) -> Figur
                 line = axes.axvline(score(nothing), color=GREY, linestyle="dotted", linewidth=1)
                 axes.annotate(f"{score(mine):.3f}", (score(mine), row - 0.18), ha="center", va="bottom", fontsize=7)
             axes.set_title(TITLES.get(title, title.replace("-", " ", 1)), fontsize=9)
-            axes.set_yticks(range(len(recipes)), recipes if place == 0 else [""] * len(recipes))
+            axes.set_yticks(range(len(recipes)), recipes if place % columns == 0 else [""] * len(recipes))
             axes.set_ylim(len(recipes) - 0.5, -0.7)
             axes.set_xlim(-0.1, 0.75)
             axes.set_xlabel("challenge metric", fontsize=8)

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.judge import calibration_error
-from benchmarks.study import LADDER, VARIANTS, masks
+from benchmarks.study import LADDER, VARIANTS, WITHOUT, masks
 from leadwise.recipes import ROBUST
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -84,6 +84,16 @@ def test_the_ladder_ends_one_step_below_the_recipe_that_it_leads_to() -> None:
     amounts = {name: getattr(ROBUST.training, name) for name in ("folds", "networks", "epochs")}
     assert dataclasses.replace(top.training, **amounts) == ROBUST.training
     assert next(iter(VARIANTS)) == "paper" and VARIANTS["robust"] == ROBUST
+
+
+def test_what_is_left_out_is_all_that_differs() -> None:
+    nothing = dataclasses.replace(ROBUST.augmentation, filters=0, noise=0, gain=0, lead_loss=0, anonymous=0, mixup=0)
+    assert dataclasses.replace(WITHOUT["robust-both"], augmentation=ROBUST.augmentation) == ROBUST
+    assert WITHOUT["robust-both"].augmentation == nothing
+    assert WITHOUT["robust-machine"].augmentation == dataclasses.replace(nothing, mixup=ROBUST.augmentation.mixup)
+    assert WITHOUT["robust-mixup"].augmentation == dataclasses.replace(ROBUST.augmentation, mixup=0)
+    band = {"signal": dataclasses.replace(WITHOUT["robust-band"].signal, band=ROBUST.signal.band)}
+    assert dataclasses.replace(WITHOUT["robust-band"], **band) == ROBUST != WITHOUT["robust-band"]
 
 
 def test_calibration_error_is_nought_for_what_is_right_on_average() -> None:
