@@ -50,6 +50,7 @@ __all__ = [
     "recording_from_arrays",
 ]
 
+READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
@@ -155,10 +156,15 @@ def _existing(record: str, ending: str) -> str | None:
 
 
 def _read_header(record: str) -> Header:
-    path = _existing(record, ".hea")
-    if path is None:
-        raise RecordingError(f"{record}.hea", "there is no such header")
-    return parse_header(_read_bytes(path, MAX_HEADER_BYTES), path)
+    path = f"{record}.hea"
+    try:
+        raw = _read_bytes(path, MAX_HEADER_BYTES)
+    except RecordingError:
+        found = _existing(record, ".hea")
+        if found is None:
+            raise RecordingError(path, "there is no such header") from None
+        path, raw = found, _read_bytes(found, MAX_HEADER_BYTES)
+    return parse_header(raw, path)
 
 
 def _assumed_header(record: str, notes: Notes) -> Header:
@@ -198,8 +204,11 @@ def _read_bytes(path: str, limit: int) -> bytes:
     """A regular file's bytes; a pipe, a device, a folder or too large a file is refused before it is opened."""
     size = _regular_size(path, limit)
     try:
-        with open(path, "rb", buffering=0) as file:  # noqa: PTH123 (a Path takes longer than the reading)
-            return file.read(size)  # not more: so much is allocated at once
+        descriptor = os.open(path, READ_ONLY)  # a file object takes as long as the reading
+        try:
+            return os.read(descriptor, size)  # not more: so much is allocated at once
+        finally:
+            os.close(descriptor)
     except (OSError, MemoryError) as error:
         raise RecordingError(path, f"cannot be read: {_reason(error)}") from error
 
@@ -348,13 +357,18 @@ def _canonical(data: NDArray[Any]) -> NDArray[Any]:
 
 def _compare_checksums(leads: Sequence[LeadHeader], counts: NDArray[Any], notes: Notes) -> None:
     """Notes leads whose first value or checksum is not as declared: lines that were changed or permuted show so."""
-    if counts.dtype == np.float64 or not any(lead.first_value or lead.checksum for lead in leads):
+    if counts.dtype == np.float64:
+        return
+    firsts, totals = counts[:, 0].tolist(), _sums(counts).tolist()
+    if [lead.first_value for lead in leads] == firsts and [lead.checksum for lead in leads] == totals:
+        return  # nearly always
+    if not any(lead.first_value or lead.checksum for lead in leads):
         return  # some writers fill these columns with zeros
     if any(_format(text)[1:3] != (1, 0) for text in {lead.format for lead in leads}):
         return  # several samples a frame, or skewed: the numbers are of the samples as stored
     differing = [
         lead.name
-        for lead, first, total in zip(leads, counts[:, 0].tolist(), _sums(counts).tolist(), strict=True)
+        for lead, first, total in zip(leads, firsts, totals, strict=True)
         if (lead.first_value is not None and lead.first_value != first)
         or (lead.checksum is not None and (lead.checksum - total) % 65536)
     ]
