@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import repeat
+from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 Sex = Literal["female", "male"]
@@ -143,6 +144,8 @@ class Notes(dict[str, list[str]]):
 
     def repairs(self) -> tuple[Repair, ...]:
         """One repair a name, equal details once."""
+        if not self:
+            return ()
         return tuple(Repair(name, ", ".join(dict.fromkeys(details))) for name, details in self.items())
 
 
@@ -273,6 +276,7 @@ SIGNAL_FIELDS: Final = (
     _Field("lead name", _pattern(r".*"), str.strip, ""),
 )
 
+_FILE_OF = attrgetter("file")
 _LEAD = partial(tuple.__new__, LeadHeader)  # LeadHeader._make, in a third of the time
 
 # Signal lines as nearly all headers of the Challenge have them: what their fields would be read as is plain.
@@ -310,16 +314,16 @@ def _codes(text: str, notes: Notes) -> tuple[str, ...]:
 
 # Comment lines `#Key: text`, the key in any case. All other keys (Rx, Hx, Sx) are not used.
 COMMENT_FIELDS: Final[dict[str, Callable[[str, Notes], Any]]] = {"age": _age, "sex": _sex, "dx": _codes}
-_COMMENT = re.compile(r"#[#\s]*(\w+)\s*:(.*)", re.ASCII | re.DOTALL)
+_BLANKS = " \t\n\r\f\v"
 
 
 # --- Lines: from a text to a header
 
 
-def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> Header:
+def parse_header(text: str | bytes | Sequence[str], origin: str = "header") -> Header:
     """Reads a header from its text, its bytes, or its lines with or without line ends.
 
-    `source` names it in errors. Raises RecordingError where the record line or a signal line cannot be used. Fields and
+    `origin` names it in errors. Raises RecordingError where the record line or a signal line cannot be used. Fields and
     their order: WFDB's header(5), https://physionet.org/physiotools/wag/header-5.htm.
     """
     lines, comments = _split_lines(text)
@@ -329,14 +333,15 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
             raise Refused("the header is empty")
         words, known = lines[0].split(), _nothing_known(RECORD_FIELDS)
         name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, notes, known)
+        source = _source(name)
         if frequency is None:
             notes.add("default-frequency", f"{DEFAULT_FREQUENCY:g} Hz")
-        elif not _is_usual(_source(name), frequency, samples):
-            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {_source(name)}")
-        leads = _read_leads(name, declared, lines[1:], notes)
+        elif not _is_usual(source, frequency, samples):
+            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {source}")
+        leads = _read_leads(name, source, declared, lines[1:], notes)
         facts = _read_comments(comments, notes)
     except Refused as refusal:
-        raise RecordingError(source, str(refusal)) from None
+        raise RecordingError(origin, str(refusal)) from None
     return Header(
         name=name,
         sampling_frequency=frequency or DEFAULT_FREQUENCY,
@@ -351,8 +356,13 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
 
 def _is_usual(source: str, frequency: float, samples: int | None) -> bool:
     """Whether recordings of the source have this sampling frequency; of one that is not known any may be right."""
-    usual = [(hertz, longest) for prefix, hertz, longest in USUAL_FREQUENCIES if prefix == source]
+    usual = _usual_frequencies(source)
     return not usual or any(frequency == hertz and (samples or 0) / hertz <= longest for hertz, longest in usual)
+
+
+@lru_cache(maxsize=64)
+def _usual_frequencies(source: str) -> tuple[tuple[float, float], ...]:
+    return tuple((hertz, longest) for prefix, hertz, longest in USUAL_FREQUENCIES if prefix == source)
 
 
 def header_codes(text: str | bytes | Sequence[str]) -> tuple[str, ...]:
@@ -411,7 +421,7 @@ def _read_field(field: _Field, token: str, notes: Notes) -> Any:
     return field.default
 
 
-def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) -> tuple[LeadHeader, ...]:
+def _read_leads(record: str, source: str, declared: int, lines: Sequence[str], notes: Notes) -> tuple[LeadHeader, ...]:
     """Leads that the signal lines describe, with gains corrected."""
     if not lines:
         raise Refused(f"declares {declared} leads and describes none")
@@ -419,14 +429,14 @@ def _read_leads(record: str, declared: int, lines: Sequence[str], notes: Notes) 
         notes.add("lead-count", f"{declared} declared, {len(lines)} described")
     for line in lines[declared:]:
         notes.add("extra-lines", quote(line))
-    source, lines = _source(record), lines[:declared]
+    lines = lines[:declared]
     leads = _read_plain_leads(lines, source, notes)
     if leads is None:
         known = _nothing_known(SIGNAL_FIELDS)
         leads = tuple(_read_lead(line, source, notes, known) for line in lines)
         _compare_leads(leads, notes)
     # Only MATLAB files are bound to have the record's name; others may be called anything.
-    files = {lead.file for lead in leads}
+    files = set(map(_FILE_OF, leads))
     names = {without_mat(file) for file in files if file[-4:].lower() == ".mat"}
     if names - {record}:
         notes.add("names-differ", ", ".join(map(quote, (record, *sorted(names - {record})))))
@@ -493,11 +503,11 @@ def _read_comments(comments: Iterable[str], notes: Notes) -> dict[str, Any]:
     """Values of `COMMENT_FIELDS` that the comment lines give; several Dx lines are joined."""
     values: dict[str, Any] = {}
     for comment in comments:
-        match = _COMMENT.fullmatch(comment)
-        key = match.group(1).lower() if match else ""
-        if match is None or key not in COMMENT_FIELDS:
+        key, colon, text = comment.lstrip("#" + _BLANKS).partition(":")
+        key = key.rstrip(_BLANKS).lower()
+        if not colon or key not in COMMENT_FIELDS:
             continue
-        value = COMMENT_FIELDS[key](match.group(2).strip(), notes)
+        value = COMMENT_FIELDS[key](text.strip(), notes)
         if key == "dx":
             values[key] = values.get(key, ()) + value
         elif values.get(key) is None:

@@ -54,8 +54,6 @@ READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
-SAMPLES_AT_ONCE: Final = 64  # whose checksums are added up side by side
-
 # What a header would most likely say where there is none.
 ASSUMED_FREQUENCY: Final = 500.0  # Hz
 ASSUMED_GAIN: Final = 1000.0  # counts per mV
@@ -177,17 +175,20 @@ def _assumed_header(record: str, notes: Notes) -> Header:
 
 def _matrix_path(record: str, header: Header, notes: Notes) -> str | None:
     """The MATLAB file with the signal, or None where the header speaks of other WFDB files."""
+    own, first = f"{record}.mat", header.leads[0].file
+    if first == own.rpartition(os.sep)[2] and os.path.lexists(own):
+        return own  # nearly always, and found by the steps below too
     names = {lead.file for lead in header.leads}
     if not any(name.lower().endswith(".mat") for name in names):
         return None
-    own = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
-    if own is None:
+    found = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
+    if found is None:
         if len(names) != 1:
             raise RecordingError(f"{record}.mat", "there is no such signal file")
         return str(_signal_path(record, header.leads[0].file))
-    if without_mat(own.rpartition(os.sep)[2]) not in {without_mat(name) for name in names}:
+    if without_mat(found.rpartition(os.sep)[2]) not in {without_mat(name) for name in names}:
         notes.add("renamed", quote(header.leads[0].file))
-    return own
+    return found
 
 
 def _signal_path(record: str, name: str) -> Path:
@@ -386,6 +387,13 @@ def _sums(counts: NDArray[Any]) -> NDArray[Any]:
     if counts.flags.c_contiguous:
         return np.asarray(add(counts, axis=1))
     leads, samples = counts.shape
-    whole = samples // SAMPLES_AT_ONCE * SAMPLES_AT_ONCE
-    rows = add(counts.T[:whole].reshape(-1, SAMPLES_AT_ONCE * leads))
-    return np.asarray(add(rows.reshape(SAMPLES_AT_ONCE, leads)) + add(counts.T[whole:]))
+    at_once = _row(samples)
+    whole = samples // at_once * at_once
+    sums = add(add(counts.T[:whole].reshape(-1, at_once * leads)).reshape(at_once, leads))
+    return np.asarray(sums if whole == samples else sums + add(counts.T[whole:]))
+
+
+@lru_cache(maxsize=64)
+def _row(samples: int) -> int:
+    """How many samples are added up side by side: some tens, and if possible so many that none are left over."""
+    return next((row for row in range(100, 31, -1) if samples % row == 0), 64)
