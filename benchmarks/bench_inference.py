@@ -20,13 +20,11 @@ from torch import nn
 
 from benchmarks.baseline import WINDOW, read, score
 from benchmarks.baseline import score_folder as score_plainly
-from benchmarks.material import write_recordings
+from benchmarks.material import processor, write_recordings
 from benchmarks.run import Row
 from leadwise.decision import Answer
-from leadwise.devices import choose_processor
 from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network
 from leadwise.network import SEResNet
-from leadwise.options import NetworkOptions
 from leadwise.recipes import RECIPES
 from leadwise.scoring import score_files, score_folder
 from leadwise.simulate import simulate
@@ -67,10 +65,9 @@ def model() -> Model:
     """The five networks, loaded as a command does: in bf16 on a CPU that is faster in it. Raises AssertionError where
     the fast way answers otherwise than the published one."""
     write_model(Path(FOLDER.name, "model"))
-    processor = choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
-    loaded = load_model(Path(FOLDER.name, "model"), processor)
+    loaded = load_model(Path(FOLDER.name, "model"), processor())
     labels, scores = score(list(loaded.networks), loaded.thresholds, paths()[0])
-    ours, error = next(iter(score_files(loaded, paths()))), ERRORS[processor.precision]
+    ours, error = next(iter(score_files(loaded, paths()))), ERRORS[processor().precision]
     doubtful = np.abs(scores - loaded.thresholds.mean(0)) < error
     if ((ours.labels != labels) & ~doubtful).any() or np.abs(ours.scores - scores).max() > error:
         raise AssertionError("the fast way answers otherwise than the published one")
@@ -118,8 +115,7 @@ def by_onnx_runtime() -> NDArray[np.float64]:
 
 def rows() -> list[Row]:
     """One recording from its file to its labels, a batch of 32, and the driver."""
-    options = NetworkOptions(device="cpu", threads=torch.get_num_threads())
-    fast = choose_processor(options).precision == "bf16"
+    fast = processor().precision == "bf16"  # such a processor can do more, so more is aimed at
     found = [
         Row(
             name="score one recording of 10 s, five networks, file to labels: published way",

@@ -13,11 +13,10 @@ from pathlib import Path
 import torch
 
 from benchmarks.baseline import Trainer
-from benchmarks.material import write_recordings
+from benchmarks.material import processor, write_recordings
 from benchmarks.run import Row
 from leadwise.dataset import prepare_dataset
-from leadwise.devices import Processor, choose_processor, keep_freed_memory
-from leadwise.options import NetworkOptions
+from leadwise.devices import keep_freed_memory
 from leadwise.recipes import PAPER
 from leadwise.training import Examples, FoldRun, train_epoch
 
@@ -30,12 +29,6 @@ def paths() -> list[Path]:
     """The recordings of a few batches."""
     keep_freed_memory()
     return write_recordings(Path(FOLDER.name, "data"), BATCHES * PAPER.training.batch_size)
-
-
-@cache
-def processor() -> Processor:
-    """What training takes on this machine: bf16 where the CPU is faster in it."""
-    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
 
 
 @cache

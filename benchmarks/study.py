@@ -48,10 +48,14 @@ FAMILIES = ("CS-12", "CS100", "AT")
 LADDER: dict[str, Recipe] = {"paper": PAPER}
 
 
-def _step(name: str, **parts: Any) -> None:
-    last = list(LADDER.values())[-1]
-    changed = {part: dataclasses.replace(getattr(last, part), **values) for part, values in parts.items()}
-    LADDER[name] = dataclasses.replace(last, name=name, **changed)
+def changed(recipe: Recipe, **parts: Mapping[str, Any]) -> Recipe:
+    """The recipe with some numbers of some parts changed."""
+    replaced = {part: dataclasses.replace(getattr(recipe, part), **values) for part, values in parts.items()}
+    return dataclasses.replace(recipe, **replaced)
+
+
+def _step(name: str, **parts: Mapping[str, Any]) -> None:
+    LADDER[name] = dataclasses.replace(changed(list(LADDER.values())[-1], **parts), name=name)
 
 
 # The steps that make an epoch cheap come first.
@@ -69,12 +73,10 @@ _step("+simulated", training={"simulated": ROBUST.training.simulated})
 # `-band` begin with what simulated ECGs have taught `robust`.
 AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "anonymous"), 0.0)
 WITHOUT = {
-    "robust-band": dataclasses.replace(ROBUST, signal=dataclasses.replace(ROBUST.signal, band=None)),
-    "robust-machine": dataclasses.replace(ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, **AUGMENTED)),
-    "robust-mixup": dataclasses.replace(ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, mixup=0.0)),
-    "robust-both": dataclasses.replace(
-        ROBUST, augmentation=dataclasses.replace(ROBUST.augmentation, **AUGMENTED, mixup=0.0)
-    ),
+    "robust-band": changed(ROBUST, signal={"band": None}),
+    "robust-machine": changed(ROBUST, augmentation=AUGMENTED),
+    "robust-mixup": changed(ROBUST, augmentation={"mixup": 0.0}),
+    "robust-both": changed(ROBUST, augmentation=AUGMENTED | {"mixup": 0.0}),
 }
 VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")} | WITHOUT
 
@@ -188,7 +190,9 @@ def train(arguments: argparse.Namespace) -> None:
             continue
         log.info("%s, %s, seed %d", name, split, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
-        recipe = with_epochs(VARIANTS[name.removesuffix("+init")], arguments.epochs)
+        recipe = VARIANTS[name.removesuffix("+init")]
+        if arguments.epochs is not None:
+            recipe = changed(recipe, training={"epochs": arguments.epochs})
         begins = beginning(name, recipe, split, seed, arguments.results, processor)
         found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, *begins)
         temporary = path.with_suffix(".partial.npz")
@@ -216,12 +220,6 @@ def beginning(
     taught = pretrain(augmented, work / "begin", work, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
     return taught[0], taught[1]["learned"]
-
-
-def with_epochs(recipe: Recipe, epochs: int | None) -> Recipe:
-    """The recipe with so many epochs."""
-    training = dataclasses.replace(recipe.training, epochs=epochs or recipe.training.epochs)
-    return dataclasses.replace(recipe, training=training)
 
 
 def prepared(

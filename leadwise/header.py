@@ -320,10 +320,10 @@ _BLANKS = " \t\n\r\f\v"
 # --- Lines: from a text to a header
 
 
-def parse_header(text: str | bytes | Sequence[str], origin: str = "header") -> Header:
+def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> Header:
     """Reads a header from its text, its bytes, or its lines with or without line ends.
 
-    `origin` names it in errors. Raises RecordingError where the record line or a signal line cannot be used. Fields and
+    `source` names it in errors. Raises RecordingError where the record line or a signal line cannot be used. Fields and
     their order: WFDB's header(5), https://physionet.org/physiotools/wag/header-5.htm.
     """
     lines, comments = _split_lines(text)
@@ -333,15 +333,15 @@ def parse_header(text: str | bytes | Sequence[str], origin: str = "header") -> H
             raise Refused("the header is empty")
         words, known = lines[0].split(), _nothing_known(RECORD_FIELDS)
         name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, notes, known)
-        source = _source(name)
+        database = _source(name)
         if frequency is None:
             notes.add("default-frequency", f"{DEFAULT_FREQUENCY:g} Hz")
-        elif not _is_usual(source, frequency, samples):
-            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {source}")
-        leads = _read_leads(name, source, declared, lines[1:], notes)
+        elif not _is_usual(database, frequency, samples):
+            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {database}")
+        leads = _read_leads(name, database, declared, lines[1:], notes)
         facts = _read_comments(comments, notes)
     except Refused as refusal:
-        raise RecordingError(origin, str(refusal)) from None
+        raise RecordingError(source, str(refusal)) from None
     return Header(
         name=name,
         sampling_frequency=frequency or DEFAULT_FREQUENCY,

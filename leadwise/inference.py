@@ -88,11 +88,9 @@ class DirectConvolution:
     network, of all its windows of columns. Toom and Cook's algorithm would make bf16's rounding ten times as coarse."""
 
     def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d], dtype: torch.dtype) -> None:
-        folded = [fold(convolution, norm) for convolution, norm in zip(convolutions, norms, strict=True)]
+        weight, self.bias = folded(convolutions, norms, dtype)
         self.stride = convolutions[0].stride[0]
-        self.bias = torch.stack([bias for _, bias in folded]).to(dtype)[:, None, None, None]
-        weights = [weight.permute(2, 1, 0).flatten(0, 1) for weight, _ in folded]
-        self.weight = torch.stack(weights).to(dtype)  # (networks, 7 * inputs, outputs)
+        self.weight = weight.permute(0, 3, 2, 1).flatten(1, 2).to(dtype)  # (networks, 7 * inputs, outputs)
 
     def __call__(self, columns: Tensor, length: int, workspace: Columns) -> Tensor:
         """(networks * batch, room, channels) from `Columns.columns`, of which `length` are outputs -> (networks, batch,
@@ -112,13 +110,12 @@ class TiledConvolution:
     """The same in fp32 by Toom and Cook's algorithm, TILE outputs at a time."""
 
     def __init__(self, convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d], dtype: torch.dtype) -> None:
-        folded = [fold(convolution, norm) for convolution, norm in zip(convolutions, norms, strict=True)]
+        weight, self.bias = folded(convolutions, norms, dtype)
         self.stride = convolutions[0].stride[0]
-        self.bias = torch.stack([bias for _, bias in folded]).to(dtype)[:, None, None, None]
-        weight = torch.stack([paired(weight) if self.stride == 2 else weight for weight, _ in folded])
-        self.networks, self.outputs, inputs, kernel = weight.shape  # a stride of 2: pairs of columns
+        if self.stride == 2:
+            weight = torch.stack([paired(of_one) for of_one in weight])  # pairs of columns
+        self.networks, self.outputs, self.inputs, kernel = weight.shape
         to_inputs, to_kernel, back = toom_cook(kernel)
-        self.inputs = inputs
         self.points = len(to_inputs)
         self.to_inputs, self.back = torch.from_numpy(to_inputs).to(dtype), torch.from_numpy(back).to(dtype)
         products = torch.einsum("pk,noik->pnio", torch.from_numpy(to_kernel), weight)
@@ -210,6 +207,15 @@ def _stacked_linear(layers: Sequence[nn.Linear], dtype: torch.dtype) -> tuple[Te
     """Weights (networks, inputs, outputs) and biases (networks, 1, outputs) of one linear layer of each network."""
     weights, biases = (torch.stack([getattr(layer, name) for layer in layers]) for name in ("weight", "bias"))
     return weights.transpose(1, 2).to(dtype), biases.unsqueeze(1).to(dtype)
+
+
+def folded(
+    convolutions: Sequence[nn.Conv1d], norms: Sequence[nn.BatchNorm1d], dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """One convolution of each network as `fold` makes it: weights (networks, outputs, inputs, kernel) in float64, and
+    biases (networks, 1, 1, 1, outputs) as they are added to what is computed in `dtype`."""
+    weights, biases = zip(*map(fold, convolutions, norms), strict=True)
+    return torch.stack(weights), torch.stack(biases).to(dtype)[:, None, None, None]
 
 
 class StackedNetworks:

@@ -16,7 +16,7 @@ import stat
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -158,9 +158,11 @@ def _read_header(record: str) -> Header:
     try:
         raw = _read_bytes(path, MAX_HEADER_BYTES)
     except RecordingError:
-        found = _existing(record, ".hea")
+        found = _existing(record, ".hea")  # only now: looking takes a fifth of the reading
         if found is None:
             raise RecordingError(path, "there is no such header") from None
+        if found == path:
+            raise
         path, raw = found, _read_bytes(found, MAX_HEADER_BYTES)
     return parse_header(raw, path)
 
@@ -175,20 +177,18 @@ def _assumed_header(record: str, notes: Notes) -> Header:
 
 def _matrix_path(record: str, header: Header, notes: Notes) -> str | None:
     """The MATLAB file with the signal, or None where the header speaks of other WFDB files."""
-    own, first = f"{record}.mat", header.leads[0].file
-    if first == own.rpartition(os.sep)[2] and os.path.lexists(own):
-        return own  # nearly always, and found by the steps below too
     names = {lead.file for lead in header.leads}
-    if not any(name.lower().endswith(".mat") for name in names):
+    stems = {without_mat(name) for name in names}
+    if stems == names:  # none ends so
         return None
-    found = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
-    if found is None:
+    own = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
+    if own is None:
         if len(names) != 1:
             raise RecordingError(f"{record}.mat", "there is no such signal file")
         return str(_signal_path(record, header.leads[0].file))
-    if without_mat(found.rpartition(os.sep)[2]) not in {without_mat(name) for name in names}:
+    if without_mat(own.rpartition(os.sep)[2]) not in stems:
         notes.add("renamed", quote(header.leads[0].file))
-    return found
+    return own
 
 
 def _signal_path(record: str, name: str) -> Path:
@@ -329,17 +329,21 @@ def _recording(header: Header, data: NDArray[Any], notes: Notes) -> Recording:
 
 def _oriented(data: NDArray[Any], leads: int, notes: Notes) -> NDArray[Any]:
     """The array as (leads, samples)."""
-    shape = " x ".join(map(str, data.shape))
+    given = data
     if data.ndim == 1 and leads == 1:
         data = data[None]  # (1, samples)
     if data.ndim != 2 or leads not in data.shape:
-        raise Refused(f"the signal is {shape or 'a single number'}, the header describes {leads} leads")
+        raise Refused(f"the signal is {_shape(given)}, the header describes {leads} leads")
     if 0 in data.shape:
         raise Refused("the signal has no samples")
     if data.shape[0] != leads:
-        notes.add("transposed", shape)
+        notes.add("transposed", _shape(given))
         data = data.T
     return data
+
+
+def _shape(data: NDArray[Any]) -> str:
+    return " x ".join(map(str, data.shape)) or "a single number"
 
 
 def _canonical(data: NDArray[Any]) -> NDArray[Any]:
@@ -383,14 +387,15 @@ def _sums(counts: NDArray[Any]) -> NDArray[Any]:
     Where one sample's leads lie side by side NumPy would add up rows of a dozen numbers; rows of hundreds take a tenth
     of the time.
     """
-    add = partial(np.add.reduce, dtype=counts.dtype)
+    add, dtype = np.add.reduce, counts.dtype
     if counts.flags.c_contiguous:
-        return np.asarray(add(counts, axis=1))
+        return np.asarray(add(counts, axis=1, dtype=dtype))
     leads, samples = counts.shape
     at_once = _row(samples)
     whole = samples // at_once * at_once
-    sums = add(add(counts.T[:whole].reshape(-1, at_once * leads)).reshape(at_once, leads))
-    return np.asarray(sums if whole == samples else sums + add(counts.T[whole:]))
+    rows = add(counts.T[:whole].reshape(-1, at_once * leads), dtype=dtype)
+    sums = add(rows.reshape(at_once, leads), dtype=dtype)
+    return np.asarray(sums if whole == samples else sums + add(counts.T[whole:], dtype=dtype))
 
 
 @lru_cache(maxsize=64)
