@@ -20,7 +20,8 @@ from torch import nn
 
 from benchmarks.baseline import WINDOW, read, score
 from benchmarks.baseline import score_folder as score_plainly
-from benchmarks.material import processor, write_recordings
+from benchmarks.bench_training import processor
+from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.decision import Answer
 from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network

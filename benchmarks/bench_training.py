@@ -13,10 +13,11 @@ from pathlib import Path
 import torch
 
 from benchmarks.baseline import Trainer
-from benchmarks.material import processor, write_recordings
+from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.dataset import prepare_dataset
-from leadwise.devices import keep_freed_memory
+from leadwise.devices import Processor, choose_processor, keep_freed_memory
+from leadwise.options import NetworkOptions
 from leadwise.recipes import PAPER
 from leadwise.training import Examples, FoldRun, train_epoch
 
@@ -29,6 +30,12 @@ def paths() -> list[Path]:
     """The recordings of a few batches."""
     keep_freed_memory()
     return write_recordings(Path(FOLDER.name, "data"), BATCHES * PAPER.training.batch_size)
+
+
+@cache
+def processor() -> Processor:
+    """The CPU as a command takes it: in bf16 where it is faster in that."""
+    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
 
 
 @cache

@@ -1,28 +1,18 @@
 """Recordings to measure with: Challenge files of noise, as many as one likes. What they show does not matter for the
 time. Signals are few and linked under many names, so that 16,000 recordings take the disk of 32; headers are all
-different. And the processor to measure on."""
+different."""
 
 from __future__ import annotations
 
 import os
-from functools import cache
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from leadwise.classes import CODES
-from leadwise.devices import Processor, choose_processor
-from leadwise.options import NetworkOptions
 from tests.conftest import header_text, v4_matrix
 
 SIGNALS = 32  # different ones
-
-
-@cache
-def processor() -> Processor:
-    """The CPU as a command takes it, in bf16 where it is faster in that; with as many threads as PyTorch has chosen."""
-    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
 
 
 def write_recording(
