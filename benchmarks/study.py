@@ -23,7 +23,9 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 
+from benchmarks.ideas import IDEAS, Idea, Setting
 from benchmarks.judge import FIGURES, judge
 from leadwise.checkpoint import State
 from leadwise.dataset import Dataset, prepare_dataset
@@ -78,7 +81,9 @@ WITHOUT = {
     "robust-mixup": changed(ROBUST, augmentation={"mixup": 0.0}),
     "robust-both": changed(ROBUST, augmentation=AUGMENTED | {"mixup": 0.0}),
 }
-VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")} | WITHOUT
+IDEA = "idea-"
+TRIED = {IDEA + name: changed(ROBUST, **idea.recipe) for name, idea in IDEAS.items()}
+VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")} | WITHOUT | TRIED
 
 
 # ---------------------------------------------------------------------------------------------------------- the splits
@@ -129,24 +134,33 @@ def spread(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
 # ------------------------------------------------------------------------------------------------------------ the runs
 
 
+@dataclass(frozen=True)
+class Beginning:
+    """What a network begins with; None and nothing: random weights."""
+
+    weights: State | None = None
+    textbook: State | None = None  # of the network that simulated ECGs alone have taught, where there is one
+    learned: Sequence[float] = ()  # the class frequencies of these
+
+
 def run(
     recipe: Recipe,
     parts: Mapping[str, Dataset],
     seed: int,
     path: Path,
     processor: Processor,
-    start: State | None = None,
-    learned: Sequence[float] = (),
+    begins: Beginning,
+    teach: Callable[[Dataset], Dataset] = lambda data: data,
 ) -> dict[str, NDArray[Any]]:
-    """Trains one network, from the weights `start` where they are given, and leaves it in `path`.safetensors;
-    probabilities (`choose`, and each part whose name begins with test), labels and the rest that the table asks for.
+    """Trains one network and leaves it in `path`.safetensors; its probabilities (`choose`, and each part whose name
+    begins with test), labels and the rest that the table asks for; the textbook's probabilities too.
 
-    Where `start` learnt from simulated ECGs, of which `learned` are the class frequencies, its own probabilities too.
+    `teach` gives the recordings that are trained on other targets.
     """
     both = join(parts["train"], parts["choose"])
     validation = np.arange(len(both)) >= len(parts["train"])
     checkpoint = path.with_suffix(".checkpoint")
-    result = train_fold(both, validation, recipe, processor, checkpoint, seed, start=start)
+    result = train_fold(teach(both), validation, recipe, processor, checkpoint, seed, start=begins.weights)
     assert result is not None  # there is no limit of time
     judged = FoldRun.begin(recipe, seed, processor)
     judged.judged.load_state_dict(result.state)
@@ -155,16 +169,16 @@ def run(
     taught = parts["choose"].targets(recipe.training.stand_ins)
     found |= {"choose_targets": taught, "learned": parts["train"].targets(recipe.training.stand_ins).mean(0)}
     found |= {"prior": parts["train"].labels, "acquisitions": parts["train"].acquisitions}
-    for name in (name for name in parts if name.startswith("test")):
+    tests = [name for name in parts if name.startswith("test")]
+    for name in tests:
         part = parts[name]
         found[name] = answered(judged, part, recipe)
         found |= {f"{name}_labels": part.labels, f"{name}_sources": np.array(part.sources)}
         found[f"{name}_acquisitions"] = part.acquisitions
-    if start is not None and learned:
-        judged.judged.load_state_dict(start)
-        tests = [name for name in parts if name.startswith("test")]
+    if begins.textbook is not None:
+        judged.judged.load_state_dict(begins.textbook)
         found |= {f"{name}_textbook": answered(judged, parts[name], recipe) for name in tests}
-        found["textbook_learned"] = np.array(learned)
+        found["textbook_learned"] = np.array(begins.learned)
     return found
 
 
@@ -191,10 +205,13 @@ def train(arguments: argparse.Namespace) -> None:
         log.info("%s, %s, seed %d", name, split, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = VARIANTS[name.removesuffix("+init")]
-        if arguments.epochs is not None:
+        if arguments.epochs is not None and "epochs" not in idea_of(name).recipe.get("training", {}):
             recipe = changed(recipe, training={"epochs": arguments.epochs})
         begins = beginning(name, recipe, split, seed, arguments.results, processor)
-        found = run(recipe, prepared(recipe, split, index, arguments), seed, path, processor, *begins)
+        parts = prepared(recipe, split, index, arguments)
+        setting = Setting(index, arguments.results / ROBUST.name / path.parent.name, recipe, processor)
+        with idea_of(name).tried():
+            found = run(recipe, parts, seed, path, processor, begins, partial(idea_of(name).taught, setting=setting))
         temporary = path.with_suffix(".partial.npz")
         np.savez(temporary, epochs=recipe.training.epochs, **found)
         temporary.replace(path)
@@ -202,24 +219,30 @@ def train(arguments: argparse.Namespace) -> None:
             left.unlink()
 
 
-def beginning(
-    name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor
-) -> tuple[State | None, Sequence[float]]:
-    """The weights that a run begins with: of the network that the family's other devices taught, or of one that learnt
-    from simulated ECGs with `robust`'s augmentation, once for all splits and seeds and for all recipes with the same
-    signals, and the class frequencies of these; None where they are random.
+def idea_of(name: str) -> Idea:
+    """What a variant does otherwise than its recipe says; nothing where it is no idea."""
+    return IDEAS.get(name.removeprefix(IDEA), Idea(""))
+
+
+def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor) -> Beginning:
+    """What a run begins with: the network that the family's other devices taught, or that `robust` has left on the same
+    split; or one that learnt from simulated ECGs with `robust`'s augmentation, once for all splits and seeds and for
+    all recipes with the same signals.
     """
     if name.endswith("+init"):
         folder = results / name.removesuffix("+init") / f"device-{split.split(':')[1]}"
-        return load_file(folder / f"{seed}.safetensors"), ()
+        return Beginning(load_file(folder / f"{seed}.safetensors"))
     if not recipe.training.simulated:
-        return None, ()
+        return Beginning()
     work = results / "begins" / f"{recipe.training.simulated}-{input_name(recipe.signal)}"
     work.mkdir(parents=True, exist_ok=True)
     augmented = dataclasses.replace(recipe, augmentation=ROBUST.augmentation)
     taught = pretrain(augmented, work / "begin", work, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
-    return taught[0], taught[1]["learned"]
+    weights, textbook, learned = taught[0], taught[0], taught[1]["learned"]
+    if idea_of(name).second:
+        weights = load_file(results / ROBUST.name / split.replace(":", "-") / f"{seed}.safetensors")
+    return Beginning(weights, textbook, learned)
 
 
 def prepared(
@@ -300,7 +323,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     training.add_argument("data", type=Path, help="folder of recordings that the index names")
     training.add_argument("index", type=Path)
     training.add_argument("--away", type=Path, help="folder of recordings of other hospitals, tested with split home")
-    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}, or one with +init")
+    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}; or one with +init")
     training.add_argument("--splits", default="home")
     training.add_argument("--seeds", default="2020")
     training.add_argument("--epochs", type=int, help="instead of the recipes' own")

@@ -525,12 +525,17 @@ def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor
         seen = augmented(seen, recipe.augmentation, recipe.signal.sampling_frequency)
         with run.processor.autocast():
             logits = run.forward(seen.windows, seen.numbers)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits.float(), seen.targets)
+        loss = loss_of(logits.float(), seen.targets)
         loss = loss * (len(members) / len(batch))  # by 1 where there is one part
         run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     run.group.add_up_gradients(run.network.parameters())
     return run.group.add_up(total)
+
+
+def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
+    """Mean cross-entropy of logits (batch, 24) against targets (batch, 24) in [0, 1], as published."""
+    return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)
 
 
 @torch.inference_mode()
@@ -543,7 +548,7 @@ def predict(
     table = torch.from_numpy(validation_windows(lengths[members], window, recipe.signal.overlap))
     count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
     table, indices = run.group.share(table), torch.from_numpy(members)
-    total = torch.zeros(len(members), examples.targets.shape[1], device=examples.device)
+    total = torch.zeros(len(members), recipe.network.classes, device=examples.device)
     first = 0
     while first < len(table):
         owners, offsets = table[first : first + run.validation_batch].unbind(1)
