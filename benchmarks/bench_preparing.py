@@ -26,9 +26,19 @@ def paths() -> list[Path]:
 
 def ours(jobs: int) -> None:
     """Reads, resamples, stores and checksums all."""
-    work = Path(FOLDER.name, f"work{jobs}")
-    shutil.rmtree(work, ignore_errors=True)
-    prepare_dataset(paths()[0].parent, work, PAPER.signal, jobs)
+    prepare_dataset(paths()[0].parent, tempfile.mkdtemp(dir=works()), PAPER.signal, jobs)
+
+
+def works() -> Path:
+    """Where a folder for each time is."""
+    folder = Path(FOLDER.name, "works")
+    folder.mkdir(exist_ok=True)
+    return folder
+
+
+def clean() -> None:
+    """Removes what was prepared."""
+    shutil.rmtree(works())
 
 
 def plainly() -> None:
@@ -41,7 +51,14 @@ def rows() -> list[Row]:
     """The rows of preparing."""
     name = f"prepare {RECORDINGS:,} recordings of 10 s"
     return [
-        Row(name=f"{name}: 2 jobs against 1", ours=lambda: ours(2), baseline=lambda: ours(1), target=1.6, pairs=5),
+        Row(
+            name=f"{name}: 2 jobs against 1",
+            ours=lambda: ours(2),
+            baseline=lambda: ours(1),
+            target=1.6,
+            pairs=5,
+            clean=clean,
+        ),
         Row(
             name=f"{name}, 1 job: loadmat + numpy.interp (on {PART:.0%}), nothing stored",
             ours=lambda: ours(1),
@@ -49,5 +66,6 @@ def rows() -> list[Row]:
             target=1.0,
             pairs=5,
             part=PART,
+            clean=clean,
         ),
     ]

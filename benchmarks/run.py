@@ -21,10 +21,11 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, NotRequired, TypedDict
+from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 HERE = Path(__file__).resolve().parent
 SHORTEST = 0.05  # seconds; a quicker call is repeated until its timing lasts this long
+SIDES: tuple[Literal["ours"], Literal["baseline"]] = ("ours", "baseline")
 LONG = 20 * SHORTEST  # seconds; a call that takes as long at its first time is not called again before it is timed
 
 
@@ -37,6 +38,7 @@ class Row(TypedDict):
     target: float  # least ratio aimed at
     pairs: int  # timings of each, in turn
     part: NotRequired[float]  # how much of our work the baseline does, where all of it would take too long; 1 at most
+    clean: NotRequired[Callable[[], object]]  # removes what a timing has left, after it
 
 
 class Result(NamedTuple):
@@ -74,17 +76,17 @@ def repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
 
 def measure(row: Row, clock: Callable[[], float] = time.perf_counter) -> Result:
     """Times ours and the baseline in turn."""
-    ours_repeats, baseline_repeats = repeats(row["ours"], clock), repeats(row["baseline"], clock)
+    counts = {side: repeats(row[side], clock) for side in SIDES}
+    clean = row.get("clean", lambda: None)
+    clean()
     times = []
     for pair in range(row["pairs"]):
+        taken: dict[str, float] = {}
         # who comes first changes from pair to pair: what one leaves in the caches helps the other
-        if pair % 2:
-            ours = seconds(row["ours"], ours_repeats, clock)
-            baseline = seconds(row["baseline"], baseline_repeats, clock)
-        else:
-            baseline = seconds(row["baseline"], baseline_repeats, clock)
-            ours = seconds(row["ours"], ours_repeats, clock)
-        times.append((ours, baseline / row.get("part", 1.0)))
+        for side in SIDES if pair % 2 else reversed(SIDES):
+            taken[side] = seconds(row[side], counts[side], clock)
+            clean()
+        times.append((taken["ours"], taken["baseline"] / row.get("part", 1.0)))
     ratios = [baseline / ours for ours, baseline in times]
     middle = [statistics.median(column) for column in zip(*times, strict=True)]
     return Result(row["name"], statistics.median(ratios), min(ratios), max(ratios), row["target"], *middle)

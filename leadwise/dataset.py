@@ -15,7 +15,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import chain, compress, groupby
+from itertools import chain, compress, groupby, islice
 from pathlib import Path
 from typing import IO, Any, ClassVar
 
@@ -23,21 +23,21 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.classes import label_vector, stand_in_vector
+from leadwise.classes import class_index, label_vector, stand_in_vector
 from leadwise.familiarity import acquisition
 from leadwise.files import flush_folder, sha256, whole_file, write_json
 from leadwise.header import reason_kind
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
 from leadwise.recording import Header, RecordingError, read_recording
-from leadwise.signals import prepare, side_numbers
+from leadwise.signals import prepare, resampled_length, side_numbers
+from leadwise.store import ROW, Room, Writer, move_behind
 
-PREPARATION_VERSION = 5  # raised when the same files would give other arrays
+PREPARATION_VERSION = 6  # raised when the same files would give other arrays
 CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
 CHUNK_BYTES = 32_000_000  # ... and at most so many bytes of their files: a recording of half an hour has 11 MB
+GLANCE = 4000  # bytes of a header that have its first line's four fields and its diagnoses
 AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
-BYTES = 12 * 4  # of one sample of twelve leads
-PIECE = 1 << 20  # bytes that are copied at a time, so that they stay in the cores' caches
 SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
 NO_DIAGNOSIS = "no scored diagnosis"
 
@@ -138,7 +138,7 @@ def load_dataset(folder: Path) -> Dataset:
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
         arrays = dict(stored)
     del arrays["checksums"]
-    rows = int(arrays["lengths"].sum())
+    rows = int((arrays["starts"] + arrays["lengths"]).max(initial=0))
     return Dataset(
         names=tuple(facts["names"]),
         sources=tuple(facts["sources"]),
@@ -151,11 +151,12 @@ def load_dataset(folder: Path) -> Dataset:
     )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class _Prepared:
-    """One recording on its way to the small arrays; its signal is in the store, or in the part of its chunk."""
+    """One recording on its way to the small arrays; its signal is in the store, or beside."""
 
     header: Header
+    start: int  # row of the store; negative while the signal lies beside, see store.RoomWriter
     samples: int
     checksum: int  # CRC-32 of the signal
     numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
@@ -163,14 +164,14 @@ class _Prepared:
     repairs: tuple[str, ...]
 
 
-def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, part: Path) -> list[_Prepared | tuple[str, str]]:
-    """Each path as a prepared recording, or as (name, reason) where it is left out; their signals go to a file `part`,
-    (samples, 12) each, since to send them from process to process takes as long as to prepare them."""
-    with part.open("wb") as file:
-        return [_prepare_one(path, recipe, file) for path in paths]
+def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, room: Room) -> list[_Prepared | tuple[str, str]]:
+    """Each path as a prepared recording, or as (name, reason) where it is left out; their signals go to the room, since
+    to send them from process to process takes as long as to prepare them."""
+    with room.opened() as writer:
+        return [_prepare_one(path, recipe, writer) for path in paths]
 
 
-def _prepare_one(path: Path, recipe: SignalRecipe, file: IO[bytes]) -> _Prepared | tuple[str, str]:
+def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> _Prepared | tuple[str, str]:
     try:
         recording = read_recording(path)
         if not label_vector(recording.header.codes).any():
@@ -181,11 +182,11 @@ def _prepare_one(path: Path, recipe: SignalRecipe, file: IO[bytes]) -> _Prepared
     except RecordingError as error:
         return path.stem, error.reason
     samples = np.ascontiguousarray(signal.values.T).data
-    file.write(samples)
+    start = writer.put(samples)
     repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
     header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
     numbers = side_numbers(recording.header, signal)
-    return _Prepared(header, len(samples), zlib.crc32(samples), numbers, acquisition(recording), repairs)
+    return _Prepared(header, start, len(samples), zlib.crc32(samples), numbers, acquisition(recording), repairs)
 
 
 def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
@@ -214,27 +215,62 @@ def _signal_bytes(header: Path) -> int:
     return 0
 
 
-def _prepare_all(
-    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, folder: Path, store: IO[bytes]
-) -> Iterator[_Prepared | tuple[str, str]]:
-    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; their signals go to
-    the store in the same order: from this process at once, from others by way of parts, files below `folder`."""
-    if jobs == 1:
-        yield from (_prepare_one(path, recipe, store) for path in headers)
-        return
-    chunks = list(_chunks(headers))
-    parts = [folder / f"part{number}" for number in range(len(chunks))]
-    work = [joblib.delayed(_prepare_chunk)(chunk, recipe, part) for chunk, part in zip(chunks, parts, strict=True)]
+def _foreseen_rows(header: Path, recipe: SignalRecipe) -> int:
+    """How long a recording will probably be, from a glance at its header: nothing is lost where that is wrong."""
     try:
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work)
+        with header.open("rb", buffering=0) as file:
+            text = file.read(GLANCE).decode("latin-1")
+        _, _, frequency, samples = text.split(None, 4)[:4]
+        codes = text.rpartition("Dx:")[2].partition("\n")[0].split(",")
+        if all(class_index(code.strip()) is None for code in codes):
+            return 0  # will be left out
+        return resampled_length(int(samples), float(frequency), recipe.sampling_frequency)
+    except (OSError, ValueError, OverflowError):
+        return 0
+
+
+def _rooms(headers: Sequence[Path], recipe: SignalRecipe, store: Path) -> Iterator[tuple[list[Path], Room]]:
+    """The recordings in chunks, each with its room in the store."""
+    first = 0
+    for number, chunk in enumerate(_chunks(headers)):
+        rows = sum(_foreseen_rows(header, recipe) for header in chunk)
+        yield chunk, Room(store, first, rows, store.with_name(f"beside{number}"))
+        first += rows
+
+
+def _prepare_all(
+    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, store: IO[bytes]
+) -> Iterator[_Prepared | tuple[str, str]]:
+    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead, and its signal in
+    the store; at the end all begin where they say."""
+    if jobs == 1:
+        writer = Writer(store)
+        yield from (_prepare_one(path, recipe, writer) for path in headers)
+        return
+    rooms: list[Room] = []
+
+    def work() -> Iterator[Any]:
+        for chunk, room in _rooms(headers, recipe, Path(store.name)):
+            rooms.append(room)
+            yield joblib.delayed(_prepare_chunk)(chunk, recipe, room)
+
+    try:
+        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work())
     except ValueError:  # joblib says so of a backend that gives no result before it has all, as Ray's
-        parallel = joblib.Parallel(n_jobs=jobs)
-        results = chain.from_iterable(parallel(work[first : first + AT_ONCE]) for first in range(0, len(work), AT_ONCE))
-    for part, chunk in zip(parts, results, strict=True):
-        with part.open("rb") as file:
-            shutil.copyfileobj(file, store, PIECE)
-        part.unlink()
+        parallel, rest = joblib.Parallel(n_jobs=jobs), work()
+        results = chain.from_iterable(iter(lambda: parallel(islice(rest, AT_ONCE)), []))
+    moved: list[tuple[Path, list[_Prepared | tuple[str, str]]]] = []
+    for number, chunk in enumerate(results):
+        if rooms[number].beside.exists():
+            moved.append((rooms[number].beside, chunk))
         yield from chunk
+    end = sum(room.rows for room in rooms)
+    for beside, chunk in moved:
+        behind = move_behind(store, end, beside)
+        for item in chunk:
+            if isinstance(item, _Prepared) and item.start < 0:
+                item.start = end - 1 - item.start
+        end = behind
 
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
@@ -243,12 +279,13 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     left_out: dict[str, str] = {}
     # not waited for until it is on the disk: what a power cut leaves of it is told by its checksums, and made again
     with whole_file(folder / SAMPLES, durable=False) as store:
-        for item in track(_prepare_all(headers, recipe, jobs, folder, store), "preparing", len(headers)):
+        for item in track(_prepare_all(headers, recipe, jobs, store), "preparing", len(headers)):
             if isinstance(item, tuple):
                 left_out[item[0]] = item[1]
                 continue
             kept.append(item)
             repairs.update(item.repairs)
+        store.truncate(max((item.start + item.samples for item in kept), default=0) * ROW)
     _write_arrays(folder, kept)
     facts = {
         "fingerprint": fingerprint,
@@ -265,13 +302,12 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
 
 def _write_arrays(folder: Path, kept: Sequence[_Prepared]) -> None:
     """The small arrays, one row a recording."""
-    lengths = np.array([item.samples for item in kept], np.int64)
     codes = [item.header.codes for item in kept]
     with whole_file(folder / ARRAYS) as handle:
         np.savez(
             handle,
-            lengths=lengths,
-            starts=np.cumsum(lengths) - lengths,
+            lengths=np.array([item.samples for item in kept], np.int64),
+            starts=np.array([item.start for item in kept], np.int64),
             checksums=np.array([item.checksum for item in kept], np.uint32),
             labels=np.array([label_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
             stand_ins=np.array([stand_in_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
@@ -354,11 +390,16 @@ def is_whole(folder: Path) -> bool:
 def _samples_are_whole(folder: Path) -> bool:
     """Whether each recording's signal has its checksum, and nothing follows the last."""
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        lengths, checksums = stored["lengths"].tolist(), stored["checksums"].tolist()
+        places = [stored[name].tolist() for name in ("starts", "lengths", "checksums")]
     with (folder / SAMPLES).open("rb") as file:
-        signals = (file.read(length * BYTES) for length in lengths)
-        same = all(zlib.crc32(signal) == checksum for signal, checksum in zip(signals, checksums, strict=True))
-        return same and not file.read(1)
+        end = 0
+        for start, length, checksum in zip(*places, strict=True):
+            if end != start:
+                file.seek(start * ROW)
+            if zlib.crc32(file.read(length * ROW)) != checksum:
+                return False
+            end = start + length
+        return file.seek(0, os.SEEK_END) == max(map(sum, zip(*places[:2], strict=True)), default=0) * ROW
 
 
 def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -23,6 +24,7 @@ from leadwise.dataset import (
     assign_folds,
     data_fingerprint,
     find_recordings,
+    is_whole,
     patient_groups,
     prepare_dataset,
     stratify,
@@ -89,6 +91,13 @@ def test_prepared_recordings_are_those_of_the_files(folder: Path, tmp_path: Path
     assert dataset.samples.dtype == np.float32
 
 
+def signals(dataset: Dataset) -> list[bytes]:
+    return [
+        dataset.samples[start : start + rows].tobytes()
+        for start, rows in zip(dataset.starts, dataset.lengths, strict=True)
+    ]
+
+
 @pytest.mark.parametrize("limit, most", [(1, 2), (30_000, 5)])
 def test_large_recordings_go_to_workers_in_small_chunks(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: int, most: int
@@ -105,9 +114,46 @@ def test_large_recordings_go_to_workers_in_small_chunks(
     monkeypatch.setattr(dataset_module, "_prepare_chunk", prepare_chunk)
     with joblib.parallel_config(backend="threading"):  # which sees what is patched
         found = prepare_dataset(folder, tmp_path / "small", SIGNAL, jobs=2)
-    np.testing.assert_array_equal(found.samples, expected.samples)
+    assert signals(found) == signals(expected)
     assert found.names == expected.names and sum(chunks) == 44
     assert max(chunks) == most  # files of 7 to 14 kB; two headers in a row have none, so one part is longer
+
+
+MISLEADING = {
+    "far longer than foreseen": (r"(?<= 500 )\d+", "10"),
+    "far shorter": (r"(?<= 500 )\d+", "20000"),
+    "of unknown length": (r"(?<= 500) \d+", ""),
+    "left out, as it seems": (r"#Dx: (.*)", r"#Dx: \1\n#Dx: 1"),
+    "kept, as it seems": (r"#Dx: (.*)", r"#Dx: 1\n#Rx: Dx: 426783006"),
+}
+
+
+@pytest.mark.parametrize("case", MISLEADING)
+def test_headers_that_mislead_cost_nothing_but_time(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: str
+) -> None:
+    """What is longer than its header says does not run into the next; what is shorter is whole."""
+    for path in find_recordings(folder)[::3]:
+        path.write_text(re.sub(*MISLEADING[case], path.read_text(), count=1))
+    expected = prepare_dataset(folder, tmp_path / "plain", SIGNAL)
+    monkeypatch.setattr(dataset_module, "CHUNK", 4)
+    found = prepare_dataset(folder, tmp_path / "rooms", SIGNAL, jobs=2)
+    assert found.names == expected.names and len(found) > 20
+    assert signals(found) == signals(expected)
+    assert is_whole(tmp_path / "rooms" / "prepared")
+    assert sorted(path.name for path in (tmp_path / "rooms" / "prepared").iterdir()) == [
+        "arrays.npz", "recordings.json", "samples.f32",
+    ]  # fmt: skip
+    samples = tmp_path / "rooms" / "prepared" / "samples.f32"
+    for row in (0, len(found) // 2, len(found) - 1):  # each place is looked after
+        content = bytearray(samples.read_bytes())
+        content[48 * int(found.starts[row]) + 7] ^= 1
+        samples.write_bytes(content)
+        assert not is_whole(tmp_path / "rooms" / "prepared")
+        content[48 * int(found.starts[row]) + 7] ^= 1
+        samples.write_bytes(content)
+    samples.write_bytes(content + b"1")
+    assert not is_whole(tmp_path / "rooms" / "prepared")
 
 
 def test_recordings_are_found_below_and_hidden_ones_are_not(folder: Path) -> None:

@@ -1,0 +1,78 @@
+"""The long array of signals while it is written, by one process or by several at once. Knows no headers, no recordings.
+
+Several processes write straight into one file, each a run of recordings at a place that was foreseen for it: a way by
+files of their own, which another process copies, costs more than half of what preparing costs. What turns out longer
+than foreseen goes to a file beside, and from there behind all else; what turns out shorter leaves a hole, which takes
+no room on a disk.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+ROW = 12 * 4  # bytes of one sample of twelve leads
+PIECE = 1 << 20  # bytes that are copied at a time, so that they stay in the cores' caches
+
+
+class Writer:
+    """Puts signals into an open file, one behind the other."""
+
+    def __init__(self, file: IO[bytes], first: int = 0) -> None:
+        self.file = file
+        self.next = first  # row
+
+    def put(self, signal: memoryview) -> int:
+        """Writes a signal (samples, 12); the row where it begins."""
+        start = self.next
+        self.file.write(signal)
+        self.next += len(signal)
+        return start
+
+
+@dataclass(frozen=True)
+class Room:
+    """Rows of a file that one process may fill while others fill others."""
+
+    path: Path
+    first: int  # row
+    rows: int
+    beside: Path  # a file for what does not fit
+
+    @contextmanager
+    def opened(self) -> Iterator[RoomWriter]:
+        """What writes there."""
+        with ExitStack() as files:
+            file = files.enter_context(self.path.open("r+b"))
+            file.seek(self.first * ROW)
+            yield RoomWriter(file, self, files)
+
+
+class RoomWriter(Writer):
+    """Puts signals into a room."""
+
+    def __init__(self, file: IO[bytes], room: Room, files: ExitStack) -> None:
+        super().__init__(file, room.first)
+        self.room, self.files = room, files
+        self.beside: Writer | None = None
+
+    def put(self, signal: memoryview) -> int:
+        """Writes a signal (samples, 12); the row where it begins, -1 - row where that is beside."""
+        if self.next + len(signal) <= self.room.first + self.room.rows:
+            return super().put(signal)
+        if self.beside is None:
+            self.beside = Writer(self.files.enter_context(self.room.beside.open("wb")))
+        return -1 - self.beside.put(signal)
+
+
+def move_behind(store: IO[bytes], end: int, beside: Path) -> int:
+    """Moves what lies in a file beside to the row `end` of the store; the row behind it."""
+    store.seek(end * ROW)
+    with beside.open("rb") as file:
+        shutil.copyfileobj(file, store, PIECE)
+    beside.unlink()
+    return store.tell() // ROW
