@@ -24,7 +24,7 @@ from leadwise.checkpoint import begin_or_resume, checkpoint_name
 from leadwise.classes import CODES
 from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
 from leadwise.decision import Answer, make_rule
-from leadwise.devices import Processor, choose_processor, keep_freed_memory
+from leadwise.devices import Processor, choose_processor
 from leadwise.distributed import ALONE, Group, joined
 from leadwise.ensemble import (
     TEXTBOOK,
@@ -43,6 +43,7 @@ from leadwise.ensemble import (
 from leadwise.ensemble import load_model as load_model_folder
 from leadwise.familiarity import ways_of
 from leadwise.files import as_json, remove_half_written
+from leadwise.memory import keep_freed_memory, pass_over_imports
 from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions, TrainingOptions, from_environment
 from leadwise.plan import TimePlan
@@ -71,6 +72,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
     log_to_stdout()
     options = options or from_environment(TrainingOptions)
     keep_freed_memory()
+    pass_over_imports()
     processor = choose_processor(options)
     with joined() as group:
         train_model(data_directory, Path(model_directory), options, processor, group)

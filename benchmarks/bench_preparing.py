@@ -12,6 +12,7 @@ from benchmarks import baseline
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.dataset import prepare_dataset
+from leadwise.memory import keep_freed_memory, pass_over_imports
 from leadwise.recipes import PAPER
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_preparing_")  # removed when the process ends
@@ -25,7 +26,9 @@ def paths() -> list[Path]:
 
 
 def ours(jobs: int) -> None:
-    """Reads, resamples, stores and checksums all."""
+    """Reads, resamples, stores and checksums all, with memory treated as train_model.py treats it."""
+    keep_freed_memory()
+    pass_over_imports()
     prepare_dataset(paths()[0].parent, tempfile.mkdtemp(dir=works()), PAPER.signal, jobs)
 
 

@@ -16,7 +16,8 @@ from benchmarks.baseline import Trainer
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.dataset import prepare_dataset
-from leadwise.devices import Processor, choose_processor, keep_freed_memory
+from leadwise.devices import Processor, choose_processor
+from leadwise.memory import keep_freed_memory
 from leadwise.options import NetworkOptions
 from leadwise.recipes import PAPER
 from leadwise.training import Examples, FoldRun, train_epoch

@@ -81,7 +81,8 @@ def epoch(data: str, work: str) -> None:
     import torch
 
     from leadwise.dataset import load_dataset
-    from leadwise.devices import CPU, keep_freed_memory
+    from leadwise.devices import CPU
+    from leadwise.memory import keep_freed_memory
     from leadwise.recipes import QUICK
     from leadwise.training import Examples, FoldRun, train_epoch
 

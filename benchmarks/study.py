@@ -38,7 +38,8 @@ from benchmarks.ideas import IDEAS, Idea, Setting
 from benchmarks.judge import FIGURES, judge
 from leadwise.checkpoint import State
 from leadwise.dataset import Dataset, prepare_dataset
-from leadwise.devices import Processor, choose_processor, keep_freed_memory
+from leadwise.devices import Processor, choose_processor
+from leadwise.memory import keep_freed_memory
 from leadwise.options import NetworkOptions
 from leadwise.pretraining import pretrain
 from leadwise.progress import log, log_to_stdout

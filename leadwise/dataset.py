@@ -16,8 +16,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import chain, compress, groupby, islice
+from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import IO, Any, ClassVar
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import joblib
 import numpy as np
@@ -26,12 +27,13 @@ from numpy.typing import NDArray
 from leadwise.classes import class_index, label_vector, stand_in_vector
 from leadwise.familiarity import acquisition
 from leadwise.files import flush_folder, sha256, whole_file, write_json
-from leadwise.header import reason_kind
+from leadwise.header import Sex, reason_kind
+from leadwise.memory import keep_some_freed_memory
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
-from leadwise.recording import Header, RecordingError, read_recording
+from leadwise.recording import RecordingError, read_recording
 from leadwise.signals import prepare, resampled_length, side_numbers
-from leadwise.store import ROW, Room, Writer, move_behind
+from leadwise.store import ROW, Room, Store, Writer
 
 PREPARATION_VERSION = 6  # raised when the same files would give other arrays
 CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
@@ -87,12 +89,34 @@ def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
         raise ValueError(f"{folder} is not a folder")
     found = []
     for parent, folders, files in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(parent, name) for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
-    return sorted(found, key=lambda path: path.parts)  # as paths compare, which takes their parts each time
+        folders[:] = (name for name in folders if not name.startswith("."))
+        place = Path(parent).parts  # files stand as their paths compare, which takes their parts each time
+        chosen = [name for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
+        found += [((*place, name), Path(parent, name)) for name in chosen]
+    return [path for _, path in sorted(found, key=itemgetter(0))]
 
 
-def patient_groups(headers: Sequence[Header]) -> tuple[str, ...]:
+class Person(Protocol):
+    """What a header says of whose recording it is."""
+
+    @property
+    def name(self) -> str:
+        """The recording's."""
+
+    @property
+    def source(self) -> str:
+        """The database's prefix."""
+
+    @property
+    def age(self) -> float | None:
+        """Years."""
+
+    @property
+    def sex(self) -> Sex | None:
+        """Where it is known."""
+
+
+def patient_groups(headers: Sequence[Person]) -> tuple[str, ...]:
     """A name for each recording's patient, (n,); recordings that may be of one patient get the same name.
 
     Only INCART tells: its two or three recordings of a patient are numbered in a row and carry the same age and sex.
@@ -151,24 +175,28 @@ def load_dataset(folder: Path) -> Dataset:
     )
 
 
-@dataclass(eq=False)
-class _Prepared:
-    """One recording on its way to the small arrays; its signal is in the store, or beside."""
+class _Prepared(NamedTuple):
+    """One recording on its way to the small arrays; its signal is in the store."""
 
-    header: Header
-    start: int  # row of the store; negative while the signal lies beside, see store.RoomWriter
+    name: str
+    source: str
+    age: float | None
+    sex: Sex | None
+    codes: tuple[str, ...]
+    start: int  # row of the store; -1 - row of what comes behind its rooms
     samples: int
     checksum: int  # CRC-32 of the signal
-    numbers: NDArray[np.float32]  # (5,) or (6,), beside the signal
-    acquisition: NDArray[np.float32]  # (3,)
+    numbers: tuple[float, ...]  # 5 or 6, beside the signal
+    acquisition: tuple[float, ...]  # 3
     repairs: tuple[str, ...]
 
 
-def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, room: Room) -> list[_Prepared | tuple[str, str]]:
-    """Each path as a prepared recording, or as (name, reason) where it is left out; their signals go to the room, since
-    to send them from process to process takes as long as to prepare them."""
+def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, room: Room) -> list[tuple[Any, ...]]:
+    """Each path as `_prepare_one` has it; the signals go to the room, since to send them from process to process takes
+    as long as to prepare them, and what is sent is plain tuples, which take a tenth of what objects take."""
+    keep_some_freed_memory()  # or half of a worker's time may go to fresh pages
     with room.opened() as writer:
-        return [_prepare_one(path, recipe, writer) for path in paths]
+        return [tuple(_prepare_one(path, recipe, writer)) for path in paths]
 
 
 def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> _Prepared | tuple[str, str]:
@@ -183,10 +211,14 @@ def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> _Prepared 
         return path.stem, error.reason
     samples = np.ascontiguousarray(signal.values.T).data
     start = writer.put(samples)
-    repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-    header = replace(recording.header, leads=())  # of all recordings they would be the most of the memory
-    numbers = side_numbers(recording.header, signal)
-    return _Prepared(header, start, len(samples), zlib.crc32(samples), numbers, acquisition(recording), repairs)
+    header = recording.header
+    return _Prepared(
+        *(header.name, header.source, header.age, header.sex, header.codes),
+        *(start, len(samples), zlib.crc32(samples)),
+        numbers=tuple(side_numbers(header, signal).tolist()),
+        acquisition=tuple(acquisition(recording).tolist()),
+        repairs=tuple(repair.name for repair in (*recording.repairs, *signal.repairs)),
+    )
 
 
 def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
@@ -206,7 +238,7 @@ def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
 
 def _signal_bytes(header: Path) -> int:
     """The size of the file beside a header that probably has its signal."""
-    without_ending = os.fspath(header)[: -len(header.suffix)]
+    without_ending = _without_ending(os.fspath(header))
     for ending in (".mat", ".MAT", ".dat", ".DAT"):
         try:
             return os.stat(without_ending + ending).st_size  # noqa: PTH116 (a Path takes longer than the system)
@@ -218,7 +250,7 @@ def _signal_bytes(header: Path) -> int:
 def _foreseen_rows(header: Path, recipe: SignalRecipe) -> int:
     """How long a recording will probably be, from a glance at its header: nothing is lost where that is wrong."""
     try:
-        with header.open("rb", buffering=0) as file:
+        with open(header, "rb", buffering=0) as file:  # noqa: PTH123 (a third of a Path's time)
             text = file.read(GLANCE).decode("latin-1")
         _, _, frequency, samples = text.split(None, 4)[:4]
         codes = text.rpartition("Dx:")[2].partition("\n")[0].split(",")
@@ -229,48 +261,34 @@ def _foreseen_rows(header: Path, recipe: SignalRecipe) -> int:
         return 0
 
 
-def _rooms(headers: Sequence[Path], recipe: SignalRecipe, store: Path) -> Iterator[tuple[list[Path], Room]]:
-    """The recordings in chunks, each with its room in the store."""
-    first = 0
-    for number, chunk in enumerate(_chunks(headers)):
-        rows = sum(_foreseen_rows(header, recipe) for header in chunk)
-        yield chunk, Room(store, first, rows, store.with_name(f"beside{number}"))
-        first += rows
-
-
 def _prepare_all(
-    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, store: IO[bytes]
+    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, store: Store
 ) -> Iterator[_Prepared | tuple[str, str]]:
-    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead, and its signal in
-    the store; at the end all begin where they say."""
+    """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; its signal goes to
+    the store."""
     if jobs == 1:
-        writer = Writer(store)
+        writer = Writer(store.file)
         yield from (_prepare_one(path, recipe, writer) for path in headers)
         return
-    rooms: list[Room] = []
 
     def work() -> Iterator[Any]:
-        for chunk, room in _rooms(headers, recipe, Path(store.name)):
-            rooms.append(room)
+        for chunk in _chunks(headers):
+            room = store.room(sum(_foreseen_rows(header, recipe) for header in chunk))
             yield joblib.delayed(_prepare_chunk)(chunk, recipe, room)
 
     try:
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs")(work())
+        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)(work())
     except ValueError:  # joblib says so of a backend that gives no result before it has all, as Ray's
         parallel, rest = joblib.Parallel(n_jobs=jobs), work()
         results = chain.from_iterable(iter(lambda: parallel(islice(rest, AT_ONCE)), []))
-    moved: list[tuple[Path, list[_Prepared | tuple[str, str]]]] = []
-    for number, chunk in enumerate(results):
-        if rooms[number].beside.exists():
-            moved.append((rooms[number].beside, chunk))
-        yield from chunk
-    end = sum(room.rows for room in rooms)
-    for beside, chunk in moved:
-        behind = move_behind(store, end, beside)
-        for item in chunk:
+    for number, rows in enumerate(results):
+        before = store.before(store.rooms[number])
+        for row in rows:
+            item = _Prepared(*row) if len(row) > 2 else row
             if isinstance(item, _Prepared) and item.start < 0:
-                item.start = end - 1 - item.start
-        end = behind
+                item = item._replace(start=item.start - before)
+            yield item
+    store.move_behind()
 
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
@@ -278,20 +296,24 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
     # not waited for until it is on the disk: what a power cut leaves of it is told by its checksums, and made again
-    with whole_file(folder / SAMPLES, durable=False) as store:
+    with whole_file(folder / SAMPLES, durable=False) as file:
+        store = Store(file)
         for item in track(_prepare_all(headers, recipe, jobs, store), "preparing", len(headers)):
-            if isinstance(item, tuple):
+            if not isinstance(item, _Prepared):
                 left_out[item[0]] = item[1]
                 continue
             kept.append(item)
             repairs.update(item.repairs)
-        store.truncate(max((item.start + item.samples for item in kept), default=0) * ROW)
-    _write_arrays(folder, kept)
+        starts = np.array([item.start for item in kept], np.int64)
+        starts[starts < 0] = store.rows - 1 - starts[starts < 0]
+        lengths = np.array([item.samples for item in kept], np.int64)
+        file.truncate((starts + lengths).max(initial=0) * ROW)
+    _write_arrays(folder, kept, starts)
     facts = {
         "fingerprint": fingerprint,
-        "names": [item.header.name for item in kept],
-        "sources": [item.header.source for item in kept],
-        "groups": patient_groups([item.header for item in kept]),
+        "names": [item.name for item in kept],
+        "sources": [item.source for item in kept],
+        "groups": patient_groups(kept),
         "repairs": dict(repairs),
         "left_out": left_out,
         "checksums": {ARRAYS: sha256(folder / ARRAYS)},
@@ -300,18 +322,18 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     _report(len(kept), left_out, repairs)
 
 
-def _write_arrays(folder: Path, kept: Sequence[_Prepared]) -> None:
+def _write_arrays(folder: Path, kept: Sequence[_Prepared], starts: NDArray[np.int64]) -> None:
     """The small arrays, one row a recording."""
-    codes = [item.header.codes for item in kept]
+    codes = [item.codes for item in kept]
     with whole_file(folder / ARRAYS) as handle:
         np.savez(
             handle,
             lengths=np.array([item.samples for item in kept], np.int64),
-            starts=np.array([item.start for item in kept], np.int64),
+            starts=starts,
             checksums=np.array([item.checksum for item in kept], np.uint32),
             labels=np.array([label_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
             stand_ins=np.array([stand_in_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
-            demographics=np.stack([item.numbers for item in kept]) if kept else np.zeros((0, 5), np.float32),
+            demographics=np.array([item.numbers for item in kept], np.float32).reshape(len(kept), -1 if kept else 5),
             acquisitions=np.array([item.acquisition for item in kept], np.float32).reshape(-1, 3),
         )
 
@@ -336,23 +358,30 @@ def _fingerprint(folder: Path, headers: Sequence[Path], recipe: SignalRecipe) ->
     if not headers:
         raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
-    for parent, members in groupby(headers, key=lambda header: header.parent):
-        beside, place = _by_stem(parent), os.fspath(parent.relative_to(folder))
+    for parent, members in groupby(map(os.fspath, headers), key=os.path.dirname):
+        beside, place = _by_stem(parent), os.path.relpath(parent, folder)
         for header in members:
-            for entry in beside[header.stem]:
+            for entry in beside[_without_ending(header)[len(parent) + 1 :]]:
                 facts = entry.stat()
                 digest.update(f"{place}/{entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 
-def _by_stem(folder: Path) -> dict[str, list[os.DirEntry[str]]]:
+def _by_stem(folder: str) -> dict[str, list[os.DirEntry[str]]]:
     """What is in a folder by what stands before a dot in its name, before each dot where there are several; sorted."""
     entries: dict[str, list[os.DirEntry[str]]] = defaultdict(list)
     with os.scandir(folder) as found:
-        for entry in sorted(found, key=lambda entry: entry.name):
-            for place in (place for place, letter in enumerate(entry.name) if letter == "."):
+        for entry in sorted(found, key=attrgetter("name")):
+            place = entry.name.find(".")
+            while place >= 0:
                 entries[entry.name[:place]].append(entry)
+                place = entry.name.find(".", place + 1)
     return entries
+
+
+def _without_ending(path: str) -> str:
+    """A path without the last dot of its name and what follows."""
+    return path.rpartition(".")[0]
 
 
 def _input_recipe(recipe: SignalRecipe) -> dict[str, Any]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import platform
 import time
 from contextlib import AbstractContextManager
@@ -15,7 +13,6 @@ import torch
 
 from leadwise.options import NetworkOptions
 
-M_TRIM_THRESHOLD, M_MMAP_MAX = -1, -4  # of malloc.h
 ROOM = 0.5  # of a GPU's free memory: what prepared recordings may take of it, the rest is for networks and activations
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -62,18 +59,6 @@ def choose_processor(options: NetworkOptions) -> Processor:
     if not cuda:
         return Processor(device, torch.bfloat16 if faster_in_bf16() else torch.float32)
     return Processor(device, torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16)
-
-
-def keep_freed_memory() -> None:
-    """Lets this process keep the memory of tensors that it frees, for the next ones, instead of giving it back.
-
-    A training step on a CPU takes and frees gigabytes; with fresh pages each time, up to half of it goes to the kernel.
-    Does nothing where the C library has no `mallopt` (it is glibc's and musl's).
-    """
-    with contextlib.suppress(OSError, AttributeError, TypeError):
-        library = ctypes.CDLL(None)
-        library.mallopt(M_MMAP_MAX, 0)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def fits(size: int, device: torch.device) -> bool:

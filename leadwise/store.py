@@ -69,10 +69,36 @@ class RoomWriter(Writer):
         return -1 - self.beside.put(signal)
 
 
-def move_behind(store: IO[bytes], end: int, beside: Path) -> int:
-    """Moves what lies in a file beside to the row `end` of the store; the row behind it."""
-    store.seek(end * ROW)
-    with beside.open("rb") as file:
-        shutil.copyfileobj(file, store, PIECE)
-    beside.unlink()
-    return store.tell() // ROW
+class Store:
+    """The whole file while its rooms are filled."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self.file = file
+        self.rooms: list[Room] = []
+        self.rows = 0  # of all rooms
+        self.beside: list[Path] = []
+        self.rows_beside = 0
+
+    def room(self, rows: int) -> Room:
+        """One more room, behind the others."""
+        path = Path(self.file.name)
+        self.rooms.append(Room(path, self.rows, rows, path.with_name(f"beside{len(self.rooms)}")))
+        self.rows += rows
+        return self.rooms[-1]
+
+    def before(self, room: Room) -> int:
+        """How many rows lie beside that are to come before what lies beside this room, which is full: to be asked of
+        each room once."""
+        before = self.rows_beside
+        if room.beside.exists():
+            self.beside.append(room.beside)
+            self.rows_beside += room.beside.stat().st_size // ROW
+        return before
+
+    def move_behind(self) -> None:
+        """Moves what lies beside behind all rooms."""
+        self.file.seek(self.rows * ROW)
+        for path in self.beside:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, self.file, PIECE)
+            path.unlink()

@@ -12,7 +12,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 FLOORS = (  # from the ground up; a module imports only from floors below its own
-    {"files", "recipes", "classes", "progress", "header", "stopping", "toom_cook", "streaming", "store"},
+    {"files", "recipes", "classes", "progress", "header", "stopping", "toom_cook", "streaming", "store", "memory"},
     {"options", "matlab", "outputs", "metric", "plan", "checkpoint"},
     {
         "recording",

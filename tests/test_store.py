@@ -9,40 +9,33 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.store import ROW, Room, Writer, move_behind
+from leadwise.store import ROW, Store, Writer
 
 CHUNKS = st.lists(st.tuples(st.integers(0, 30), st.lists(st.integers(1, 12), max_size=5)), min_size=1, max_size=5)
 
 
 @given(CHUNKS, st.randoms())
 def test_signals_of_rooms_filled_in_any_order_against_a_plain_list(chunks: list[tuple[int, list[int]]], order) -> None:
-    with TemporaryDirectory() as folder:
-        path = Path(folder, "store")
-        path.touch()
-        rooms, end = [], 0
-        for number, (rows, _) in enumerate(chunks):
-            rooms.append(Room(path, end, rows, Path(folder, f"beside{number}")))
-            end += rows
-        signals = {}  # by room and number
-        starts = {}
+    with TemporaryDirectory() as folder, Path(folder, "store").open("w+b") as file:
+        store = Store(file)
+        rooms = [store.room(rows) for rows, _ in chunks]
+        signals, starts = {}, {}  # by room and place
         for number in order.sample(range(len(chunks)), len(chunks)):
             with rooms[number].opened() as writer:
-                for place, length in enumerate(chunks[number][1]):
-                    signal = np.full((length, 12), len(signals) + 1, np.float32)
-                    signals[number, place] = signal
-                    starts[number, place] = writer.put(signal.data)
-        with path.open("r+b") as store:
-            for number, room in enumerate(rooms):
-                fitting = sum(chunks[number][1]) <= room.rows
-                assert not (fitting and room.beside.exists())
-                if room.beside.exists():
-                    behind = move_behind(store, end, room.beside)
-                    starts |= {key: end - 1 - row for key, row in starts.items() if key[0] == number and row < 0}
-                    end = behind
-        content = path.read_bytes()
+                for key in ((number, place) for place in range(len(chunks[number][1]))):
+                    signals[key] = np.full((chunks[number][1][key[1]], 12), len(signals) + 1, np.float32)
+                    starts[key] = writer.put(signals[key].data)
+        for number, (rows, lengths) in enumerate(chunks):
+            assert rooms[number].beside.exists() == (sum(lengths) > rows)
+            before = store.before(rooms[number])
+            starts |= {key: start - before for key, start in starts.items() if key[0] == number and start < 0}
+        store.move_behind()
+        file.flush()
+        content = Path(file.name).read_bytes()
         for key, signal in signals.items():
-            assert content[starts[key] * ROW :][: signal.nbytes] == signal.tobytes()
-        assert not list(Path(folder).glob("beside*"))
+            start = starts[key] if starts[key] >= 0 else store.rows - 1 - starts[key]
+            assert content[start * ROW :][: signal.nbytes] == signal.tobytes()
+        assert [path.name for path in Path(folder).iterdir()] == ["store"]
 
 
 def test_one_process_leaves_no_gaps(tmp_path: Path) -> None:
