@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 from leadwise.classes import class_index, label_vector, stand_in_vector
 from leadwise.familiarity import acquisition
 from leadwise.files import flush_folder, sha256, whole_file, write_json
-from leadwise.header import Sex, reason_kind
+from leadwise.header import MIN_FREQUENCY, Sex, reason_kind
 from leadwise.memory import keep_some_freed_memory
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
@@ -221,16 +221,17 @@ def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> _Prepared 
     )
 
 
-def _chunks(headers: Sequence[Path]) -> Iterator[list[Path]]:
-    """The recordings in order, in lists of at most `CHUNK` and, but for single ones, of `CHUNK_BYTES`."""
-    chunk: list[Path] = []
+def _chunks(headers: Sequence[Path]) -> Iterator[list[tuple[Path, int]]]:
+    """The recordings in order and the sizes of their files, in lists of at most `CHUNK` and, but for single ones, of
+    `CHUNK_BYTES`."""
+    chunk: list[tuple[Path, int]] = []
     room = CHUNK_BYTES
     for header in headers:
         size = _signal_bytes(header)
         if chunk and (len(chunk) == CHUNK or size > room):
             yield chunk
             chunk, room = [], CHUNK_BYTES
-        chunk.append(header)
+        chunk.append((header, size))
         room -= size
     if chunk:
         yield chunk
@@ -247,16 +248,17 @@ def _signal_bytes(header: Path) -> int:
     return 0
 
 
-def _foreseen_rows(header: Path, recipe: SignalRecipe) -> int:
-    """How long a recording will probably be, from a glance at its header: nothing is lost where that is wrong."""
+def _foreseen_rows(header: Path, size: int, recipe: SignalRecipe) -> int:
+    """How long a recording of so many bytes will probably be, from a glance at its header: nothing is lost where that
+    is wrong."""
     try:
         with open(header, "rb", buffering=0) as file:  # noqa: PTH123 (a third of a Path's time)
             text = file.read(GLANCE).decode("latin-1")
         _, _, frequency, samples = text.split(None, 4)[:4]
         codes = text.rpartition("Dx:")[2].partition("\n")[0].split(",")
-        if all(class_index(code.strip()) is None for code in codes):
+        if float(frequency) < MIN_FREQUENCY or all(class_index(code.strip()) is None for code in codes):
             return 0  # will be left out
-        return resampled_length(int(samples), float(frequency), recipe.sampling_frequency)
+        return resampled_length(min(int(samples), size // 2), float(frequency), recipe.sampling_frequency)
     except (OSError, ValueError, OverflowError):
         return 0
 
@@ -273,8 +275,8 @@ def _prepare_all(
 
     def work() -> Iterator[Any]:
         for chunk in _chunks(headers):
-            room = store.room(sum(_foreseen_rows(header, recipe) for header in chunk))
-            yield joblib.delayed(_prepare_chunk)(chunk, recipe, room)
+            room = store.room(sum(_foreseen_rows(header, size, recipe) for header, size in chunk))
+            yield joblib.delayed(_prepare_chunk)([header for header, _ in chunk], recipe, room)
 
     try:
         results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)(work())
@@ -358,10 +360,10 @@ def _fingerprint(folder: Path, headers: Sequence[Path], recipe: SignalRecipe) ->
     if not headers:
         raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, _input_recipe(recipe)]).encode())
-    for parent, members in groupby(map(os.fspath, headers), key=os.path.dirname):
-        beside, place = _by_stem(parent), os.path.relpath(parent, folder)
-        for header in members:
-            for entry in beside[_without_ending(header)[len(parent) + 1 :]]:
+    for parent, members in groupby(map(os.path.split, headers), key=itemgetter(0)):
+        beside, place = _by_stem(parent or os.curdir), os.path.relpath(parent or os.curdir, folder)
+        for _, name in members:
+            for entry in beside[_without_ending(name)]:
                 facts = entry.stat()
                 digest.update(f"{place}/{entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
     return digest.hexdigest()

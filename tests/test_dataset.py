@@ -123,6 +123,8 @@ MISLEADING = {
     "far longer than foreseen": (r"(?<= 500 )\d+", "10"),
     "far shorter": (r"(?<= 500 )\d+", "20000"),
     "of unknown length": (r"(?<= 500) \d+", ""),
+    "longer than a disk": (r"(?<= 500 )\d+", "9" * 15),
+    "slower than any": (r" 500 ", " 1e-9 "),
     "left out, as it seems": (r"#Dx: (.*)", r"#Dx: \1\n#Dx: 1"),
     "kept, as it seems": (r"#Dx: (.*)", r"#Dx: 1\n#Rx: Dx: 426783006"),
 }
@@ -162,6 +164,13 @@ def test_recordings_are_found_below_and_hidden_ones_are_not(folder: Path) -> Non
     names = [path.name for path in find_recordings(folder)]
     assert "A0000.HEA" in names and len(names) == 44
     assert not any("9999" in name or name.startswith(".") for name in names)
+
+
+def test_the_folder_that_one_is_in(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = data_fingerprint(folder, SIGNAL)
+    monkeypatch.chdir(folder)
+    assert data_fingerprint(".", SIGNAL) == seen
+    assert len(prepare_dataset(".", tmp_path / "work", SIGNAL)) == 41
 
 
 def test_a_folder_without_recordings_is_named(tmp_path: Path) -> None:
