@@ -191,12 +191,12 @@ class _Prepared(NamedTuple):
     repairs: tuple[str, ...]
 
 
-def _prepare_chunk(paths: Sequence[Path], recipe: SignalRecipe, room: Room) -> list[tuple[Any, ...]]:
-    """Each path as `_prepare_one` has it; the signals go to the room, since to send them from process to process takes
-    as long as to prepare them, and what is sent is plain tuples, which take a tenth of what objects take."""
+def _prepare_chunk(paths: Sequence[str], recipe: SignalRecipe, room: Room) -> list[tuple[Any, ...]]:
+    """Each path as `_prepare_one` has it. The signals go to the room, since to send them from process to process takes
+    as long as to prepare them; what is sent is texts and plain tuples, which take a tenth of what objects take."""
     keep_some_freed_memory()  # or half of a worker's time may go to fresh pages
     with room.opened() as writer:
-        return [tuple(_prepare_one(path, recipe, writer)) for path in paths]
+        return [tuple(_prepare_one(Path(path), recipe, writer)) for path in paths]
 
 
 def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> _Prepared | tuple[str, str]:
@@ -276,7 +276,7 @@ def _prepare_all(
     def work() -> Iterator[Any]:
         for chunk in _chunks(headers):
             room = store.room(sum(_foreseen_rows(header, size, recipe) for header, size in chunk))
-            yield joblib.delayed(_prepare_chunk)([header for header, _ in chunk], recipe, room)
+            yield joblib.delayed(_prepare_chunk)([str(header) for header, _ in chunk], recipe, room)
 
     try:
         results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)(work())

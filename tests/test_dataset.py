@@ -107,7 +107,7 @@ def test_large_recordings_go_to_workers_in_small_chunks(
     chunks: list[int] = []
     original = dataset_module._prepare_chunk
 
-    def prepare_chunk(paths: list[Path], *arguments: object) -> object:
+    def prepare_chunk(paths: list[str], *arguments: object) -> object:
         chunks.append(len(paths))
         return original(paths, *arguments)  # type: ignore[arg-type]
 
