@@ -35,6 +35,7 @@ def main() -> int:
     try:
         model = load_model_folder(arguments.model, choose_processor(options))
         unusable = 0
+        # one at a time, so that the first answer does not wait for the last
         for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
             result = result_of(model, scored, path)
             if not options.json:

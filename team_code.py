@@ -96,6 +96,7 @@ class Job:
         """The training of the recordings in a folder."""
         recipe = chosen_recipe(options)
         beginning = read_beginning(options.init, recipe) if options.init else None
+        # whatever would give another model is in it: a run is carried on only where all of that is the same
         run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
         run["init"] = beginning.checksum if beginning else ""
         return cls(model, options, processor, recipe, beginning, run)
@@ -128,9 +129,9 @@ class Job:
         if not self.recipe.training.simulated or self.beginning:
             return self
         path, work = self.checkpoint / checkpoint_name("-simulated", self.run), self.options.work or self.checkpoint
-        limit = 3600 * self.options.max_hours
+        limit = 3600 * self.options.max_hours  # s
         taught = pretrain(self.recipe, path, work, self.processor, self.options.jobs, limit)
-        if taught is None:
+        if taught is None:  # the time is too short: random weights, as published
             return self
         state, facts = taught
         simulated = {key: facts[key] for key in ("recordings", "epochs")}
@@ -145,7 +146,7 @@ class Job:
             return self
         state, facts = self.beginning.textbook
         checksum = save_network(self.model, TEXTBOOK, state, self.options.half)
-        share = 1 / (1 + len(set(dataset.sources)))
+        share = 1 / (1 + len(set(dataset.sources)))  # a half beside one source, a seventh beside six
         told = {"file": TEXTBOOK, "sha256": checksum, "share": share, "learned": facts["learned"]}
         return dataclasses.replace(self, textbook=told)
 
@@ -154,12 +155,16 @@ class Job:
         work = self.options.work or self.checkpoint
         dataset = prepare_dataset(data_directory, work, self.recipe.signal, self.options.jobs)
         seen = self.beginning.seen if self.beginning else frozenset()
+        # the same seed for every run of a recipe: folds of two models can be compared
         folds = assign_folds(dataset, self.recipe.training.folds, self.recipe.training.seed)
         return Parts(dataset, folds, np.isin(dataset.names, list(seen)), [*dataset.names, *seen])
 
     def fit(self, parts: Parts, fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
         """Trains one fold, or carries it on."""
-        path, seed = self.checkpoint / checkpoint_name(fold, self.run), self.recipe.training.seed + fold
+        path, seed = (
+            self.checkpoint / checkpoint_name(fold, self.run),
+            self.recipe.training.seed + fold,
+        )  # networks of one beginning must differ
         start = self.beginning.state(fold) if self.beginning else None
         return train_fold(
             parts.dataset, parts.validation(fold), self.recipe, self.processor, path, seed, fold, plan, start, group
@@ -187,6 +192,7 @@ class Parts:
 def train_model(data_directory: str, model: Path, options: TrainingOptions, processor: Processor, group: Group) -> None:
     """What `training_code` says, in each of the processes of the group; the leader writes the model."""
     job = Job.of(data_directory, model, options, processor)
+    # first what a run that was killed has left: half a file, or weights that model.json does not know of
     group.leader_first(lambda: remove_half_written(model, job.checkpoint))
     group.leader_first(lambda: tidy(model))
     if group.leader_first(lambda: is_finished(model, job.run) and not options.fresh):
@@ -194,7 +200,7 @@ def train_model(data_directory: str, model: Path, options: TrainingOptions, proc
             end_finished(model, job.checkpoint, data_directory, options.pages)
         return
 
-    for name in PAGES:  # of an earlier model
+    for name in PAGES:  # of an earlier model: they would tell of weights that are no longer there
         (model / name).unlink(missing_ok=True)
     group.leader_first(lambda: begin_or_resume(job.checkpoint, job.run, options.fresh))
     folds: list[dict[str, Any]] = []
@@ -208,7 +214,7 @@ def train_model(data_directory: str, model: Path, options: TrainingOptions, proc
             return end_unfinished(model, len(folds))
     if not group.leads:
         return
-    shutil.rmtree(job.checkpoint)
+    shutil.rmtree(job.checkpoint)  # only now: until here everything could be carried on
     log.info("%s: %d networks", model, len(folds))
     if options.pages:
         leave_pages(model, data_directory)
@@ -240,7 +246,7 @@ def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Grou
             facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | job.origin
             if not facts["unfinished"]:
                 facts["shortened"] = "; ".join(filter(None, (facts["shortened"], job.fewer_simulated)))
-            save_seen(job.model, parts.names)
+            save_seen(job.model, parts.names)  # before the facts, so that no model is ever without it
             ways = ways_of(parts.dataset.acquisitions)
             save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways, job.textbook)
         if stopped:
@@ -259,6 +265,7 @@ def fit_own(job: Job, parts: Parts, plan: TimePlan, group: Group) -> None:
 def chosen_recipe(options: TrainingOptions) -> Recipe:
     """The named recipe with the numbers that the options replace, each replacement told."""
     recipe = RECIPES[options.recipe]
+    # what replaces a number of the recipe is told and recorded, so that no figure passes for the recipe's own
     numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "networks", "seed", "simulated")}
     for line in options.overrides(f"recipe {recipe.name}", numbers):
         log.info("%s", line)
@@ -274,6 +281,7 @@ def is_finished(model: Path, run: dict[str, Any]) -> bool:
     except ModelError:
         return False
     training = facts["training"]
+    # weights of another recipe or of other data are not this run's, however whole they are
     same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
     same = same and training.get("init", "") == run["init"]
     return same and not training.get("unfinished") and all((model / name).exists() for name in networks_of(facts))
@@ -338,6 +346,7 @@ def finish_fold(
     }
     if recipe.decision.method == "reward":
         facts |= calibration_facts(result, dataset, validation, recipe)
+    # by the rule as the finished model will have it, of this one network: what the card says of each class
     answers = make_rule(recipe.decision, [facts]).answer(result.probabilities[None].astype(np.float64)).labels
     counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
     if recipe.decision.method == "reward":
@@ -372,7 +381,7 @@ def training_facts(
 ) -> dict[str, Any]:
     """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off, and
     `unfinished` says why more is to follow, if it is."""
-    if not unfinished and len(folds) < plan.folds:
+    if not unfinished and len(folds) < plan.folds:  # a model in between: the next fold comes
         unfinished = f"{len(folds)} of {plan.folds} folds"
     return {
         "unfinished": unfinished,

@@ -36,6 +36,7 @@ def begin_or_resume(folder: Path, run: dict[str, Any], fresh: bool) -> None:
     """Makes the folder of what is unfinished; what another run left there is removed, with the reason."""
     folder.mkdir(parents=True, exist_ok=True)
     note = folder / "run.json"
+    # the file names carry the run's digest: whatever has another one is of another run
     if fresh or set(folder.glob("fold*")) - set(folder.glob(checkpoint_name("*", run) + "*")):
         log.info("starting anew: %s", "asked to" if fresh else _difference(note, run))
         for path in folder.glob("fold*"):
@@ -60,8 +61,9 @@ def generation_before(path: Path) -> Path:
 
 def save_checkpoint(path: Path, tensors: State, facts: dict[str, Any]) -> None:
     """Writes tensors and facts (JSON) as the newest generation; the newest until now becomes the one before."""
+    # safetensors instead of pickle: to read a file must never run what it says
     content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, _as_text(facts))
-    with whole_file(path, before=generation_before(path)) as handle:
+    with whole_file(path, before=generation_before(path)) as handle:  # at each moment one of the two is whole
         handle.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
         handle.write(content)
 
@@ -85,6 +87,7 @@ def read_checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
     content = path.read_bytes()
     if not content.startswith(MAGIC):
         raise DamagedError("damaged, it does not begin as a checkpoint")
+    # the checksum comes before any parsing: what follows is known to be what was written
     if content[len(MAGIC) : HEAD] != hashlib.sha256(content[HEAD:]).hexdigest().encode() + b"\n":
         raise DamagedError("damaged, its checksum is not that of its content")
     try:

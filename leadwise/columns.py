@@ -44,10 +44,11 @@ class PaddedRows:
     def of(cls, x: Tensor, front: int, workspace: Workspace | None = None) -> PaddedRows:
         """With `front` zeros before each recording, in memory of its own or in the workspace's."""
         batch, length, channels = x.shape
-        rows = TILE * (-(-length // TILE) + 1)
+        rows = TILE * (-(-length // TILE) + 1)  # whole tiles, and one more, so that no tile sees two recordings
         shape = (batch * rows + BEHIND, channels)
         padded = x.new_empty(shape) if workspace is None else workspace.take("padded", *shape)
         recordings = padded[: batch * rows].view(batch, rows, channels)
+        # only what no recording covers is set to 0: the memory is used again and holds the last batch
         recordings[:, :front] = 0
         recordings[:, front : front + length] = x
         recordings[:, front + length :] = 0
@@ -60,6 +61,7 @@ class PaddedRows:
         channels = self.rows.shape[1]
         strides = (TILE * channels, channels, 1)
         start = self.rows.storage_offset() + first * channels
+        # tiles overlap, and are looked at where they lie instead of being copied
         windows = self.rows.as_strided((self.tiles, matrix.shape[1], channels), strides, start)
         return torch.bmm(matrix.expand(self.tiles, -1, -1), windows, out=out)
 
@@ -69,11 +71,11 @@ class PaddedRows:
         points, channels, outputs = products.shape
         inputs = self.transformed(to_inputs, workspace.take("inputs", self.tiles, points, channels))
         product = workspace.take("products", points, self.tiles, outputs)
-        torch.bmm(inputs.transpose(0, 1), products, out=product)
+        torch.bmm(inputs.transpose(0, 1), products, out=product)  # nearly all of the arithmetic is here
         result = workspace.take("outputs", self.tiles, TILE, outputs)
         torch.bmm(back.expand(self.tiles, -1, -1), product.transpose(0, 1), out=result)
         recordings = result.view(self.batch, -1, outputs)[:, : self.length]
-        return recordings.clone(memory_format=torch.contiguous_format)
+        return recordings.clone(memory_format=torch.contiguous_format)  # the workspace's memory is the next call's
 
 
 class Correlation(torch.autograd.Function):
@@ -85,7 +87,7 @@ class Correlation(torch.autograd.Function):
         """Keeps the padded input."""
         outputs, inputs, kernel = weight.shape
         padded = PaddedRows.of(x, kernel // 2)
-        by_tap = weight.permute(2, 1, 0).reshape(kernel, -1)
+        by_tap = weight.permute(2, 1, 0).reshape(kernel, -1)  # (kernel, inputs x outputs)
         products = (matrices(kernel)[1] @ by_tap).view(-1, inputs, outputs)
         ctx.save_for_backward(padded.rows, weight)
         ctx.shape, ctx.workspace = x.shape, workspace
@@ -100,6 +102,7 @@ class Correlation(torch.autograd.Function):
         points, workspace = len(to_kernel), ctx.workspace
         x = PaddedRows(rows, ctx.shape[0], ctx.shape[1], kernel // 2)
         g = PaddedRows.of(gradient, kernel - 1 - kernel // 2, workspace)
+        # what was transformed in the forward pass is transformed again: to keep it would take more memory than time
         of_x = x.transformed(to_inputs, workspace.take("inputs", x.tiles, points, inputs))
         of_g = g.transformed(back.T, workspace.take("products", g.tiles, points, outputs), g.front)
         by_products = torch.bmm(of_x.permute(1, 2, 0), of_g.transpose(0, 1))  # (points, inputs, outputs)
@@ -115,7 +118,7 @@ class RectifiedDropout(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, probability: float) -> Tensor:
         """Any shape -> the same shape."""
-        y, ctx.scale = torch.relu(x), 1.0
+        y, ctx.scale = torch.relu(x), 1.0  # of what is kept, so that the mean stays
         if probability > 0:
             mask, ctx.scale = kept(x.shape, probability)
             y.mul_(mask).mul_(ctx.scale)
@@ -161,15 +164,18 @@ class ColumnNetwork:
         if isinstance(block.shortcut, nn.Sequential):
             convolution, norm = block.shortcut
             assert isinstance(convolution, nn.Conv1d)
-            given = x[:, :: convolution.stride[0]].contiguous()
+            given = x[
+                :, :: convolution.stride[0]
+            ].contiguous()  # a convolution of 1 with a stride sees every second row
             x = _norm(norm, nn.functional.linear(given, convolution.weight[:, :, 0]))
         return torch.relu_(torch.addcmul(x, y, gate))
 
     def _convolution(self, convolution: nn.Conv1d, x: Tensor) -> Tensor:
         weight = convolution.weight
         if convolution.stride[0] == 2:
+            # two rows side by side are one of twice the channels: stride 2 becomes stride 1
             x = nn.functional.pad(x, (0, 0, 0, x.shape[1] % 2))
-            x = x.view(len(x), -1, 2 * x.shape[2])
+            x = x.view(len(x), -1, 2 * x.shape[2])  # (batch, time / 2, 2 x inputs)
             weight = paired(weight)
         result: Tensor = Correlation.apply(x, weight, self.workspace)  # type: ignore[no-untyped-call]
         return result
@@ -177,5 +183,5 @@ class ColumnNetwork:
 
 def _norm(norm: nn.Module, x: Tensor) -> Tensor:
     """A batch norm of (batch, time, channels)."""
-    y: Tensor = norm(x.flatten(0, 1))
+    y: Tensor = norm(x.flatten(0, 1))  # (batch x time, channels), as batch norms take rows without a time
     return y.view_as(x)

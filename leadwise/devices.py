@@ -49,7 +49,7 @@ def choose_processor(options: NetworkOptions) -> Processor:
     and on a CPU bf16 where that is faster (`faster_in_bf16`), else fp32. Raises ValueError where CUDA is asked for and
     there is none.
     """
-    torch.set_num_threads(options.threads)
+    torch.set_num_threads(options.threads)  # also where a GPU computes: the host's part should not take all cores
     if options.device == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device: torch finds none on this machine")
     cuda = options.device != "cpu" and torch.cuda.is_available()
@@ -58,6 +58,7 @@ def choose_processor(options: NetworkOptions) -> Processor:
         return Processor(device, PRECISIONS[options.precision])
     if not cuda:
         return Processor(device, torch.bfloat16 if faster_in_bf16() else torch.float32)
+    # 8.0 is Ampere; a T4 (7.5) has units for fp16 and none for bf16
     return Processor(device, torch.bfloat16 if torch.cuda.get_device_capability(device) >= (8, 0) else torch.float16)
 
 
@@ -74,6 +75,7 @@ def faster_in_bf16() -> bool:
     """
     facts = _cpu_facts()
     flags = set(facts.get("flags", "").split())
+    # Intel's AVX-512-BF16 is left out: there PyTorch's products were slower in it
     known = "amx_bf16" in flags or ("avx512_bf16" in flags and facts.get("vendor_id") == "AuthenticAMD")
     return known and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
@@ -82,6 +84,7 @@ def faster_in_bf16() -> bool:
 def matrix_rate(processor: Processor) -> float:
     """Operations a second of a large matrix product in the processor's precision, the best of a few: the roof under
     which networks run. A multiplication and its addition are two operations."""
+    # large enough to keep all of the device busy, small enough for half a second
     size, times = (8192 if processor.device.type == "cuda" else 1024), []
     matrix = torch.full((size, size), 1 / size, dtype=processor.dtype, device=processor.device)
     product = torch.empty_like(matrix)

@@ -48,12 +48,13 @@ class Group:
             self.wait()
         result = call()
         if self.leads:
-            self.wait()
-        self.wait()
+            self.wait()  # lets the others begin
+        self.wait()  # for the last of them
         return result
 
     def any(self, flag: bool) -> bool:
         """Whether any process says so."""
+        # who waits for nobody needs no message
         return flag if self.size == 1 else bool(self.add_up(torch.tensor(float(flag))) > 0)
 
     def agree(self, *numbers: int) -> tuple[int, ...]:
@@ -66,7 +67,7 @@ class Group:
 
     def share(self, items: Tensor) -> Tensor:
         """This process's part of what all of them have, (n, ...): every `size`th of its rows."""
-        return items[self.rank :: self.size]
+        return items[self.rank :: self.size]  # a long recording's windows, neighbours, are shared
 
     def add_up(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place, also returned."""
@@ -78,6 +79,7 @@ class Group:
         """Each gradient becomes the sum over all processes, all in one message."""
         if self.size == 1:
             return
+        # one message for all: many small ones would each cost a round trip
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
         sums = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, part in zip(gradients, torch.split(sums, [each.numel() for each in gradients]), strict=True):
@@ -86,6 +88,7 @@ class Group:
     def draw_apart(self, generator: torch.Generator) -> None:
         """Lets dropout and augmentation draw other numbers in each process; they follow from the common `generator`."""
         if self.size > 1:
+            # all draw the same number, so that a run that is resumed draws the same again; the rank tells them apart
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)) + self.rank)
 
 
@@ -107,6 +110,7 @@ def joined() -> Iterator[Group]:
     if torch.cuda.is_available():
         torch.cuda.set_device(local % torch.cuda.device_count())
         backend = "cpu:gloo,cuda:nccl"
+    # processes on one machine share its cores, instead of each taking all of them
     torch.set_num_threads(max(1, torch.get_num_threads() // beside))
     dist.init_process_group(backend, timeout=PATIENCE)
     group = Group(dist.get_rank(), size)
@@ -146,13 +150,13 @@ class SharedBatchNorm(nn.BatchNorm1d):
             return super().forward(x)
         dims = [dim for dim in range(x.dim()) if dim != 1]
         shape = [1, -1] + [1] * (x.dim() - 2)
-        values = x if x.dtype == torch.float64 else x.float()
+        values = x if x.dtype == torch.float64 else x.float()  # sums of halves would lose what is small
         count = values.new_tensor(values.numel() / values.shape[1])
-        dist.all_reduce(count)
+        dist.all_reduce(count)  # the last process may have fewer rows
         mean = _Sum.apply(values.sum(dims)) / count  # type: ignore[no-untyped-call]
         centred = values - mean.view(shape)
         variance = _Sum.apply(centred.square().sum(dims)) / count  # type: ignore[no-untyped-call]
-        self._follow(mean.detach(), variance.detach() * count / (count - 1))
+        self._follow(mean.detach(), variance.detach() * count / (count - 1))  # unbiased, as PyTorch has it
         scale = self.weight * torch.rsqrt(variance + self.eps)
         result: Tensor = (centred * scale.view(shape) + self.bias.view(shape)).to(x.dtype)
         return result
@@ -182,5 +186,5 @@ def _shared(norm: nn.BatchNorm1d) -> nn.Module:
         synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)  # type: ignore[no-untyped-call]
         return synchronised
     shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum)
-    shared.load_state_dict(norm.state_dict())
+    shared.load_state_dict(norm.state_dict())  # the same names: a checkpoint fits both kinds
     return shared.to(norm.weight.device, norm.weight.dtype)

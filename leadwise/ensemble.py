@@ -63,7 +63,7 @@ class Spare:
         """The model to go on with; says so, once."""
         if self.model is None:
             log.warning("the GPU failed: %s; the CPU goes on", (str(error).splitlines() or [type(error).__name__])[0])
-            stacked = stack(self.networks, failed.recipe, CPU)
+            stacked = stack(self.networks, failed.recipe, CPU)  # now, not at load: few GPUs ever fail
             self.model = replace(failed, networks=self.networks, processor=CPU, stacked=stacked, spare=None)
         return self.model
 
@@ -98,7 +98,7 @@ class Model:
             try:
                 return self._probabilities(signals, demographics)
             except RuntimeError as error:  # what PyTorch raises when a GPU is lost, or its memory is full
-                if self.spare is None:
+                if self.spare is None:  # on a CPU there is nothing to fall back to
                     raise
                 return self.spare.take_over(self, error).probabilities(signals, demographics)
         return self.spare.model.probabilities(signals, demographics)
@@ -115,6 +115,7 @@ class Model:
         for rows in torch.split(order, BATCH if self.stacked else PLAIN):
             windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), int(lengths[rows[0]]))
             probabilities = torch.sigmoid(self._logits(windows, people[rows]).float())
+            # windows of one recording may come in several batches, in any order: a sum in doubles is the same
             totals.index_add_(1, owners[rows], probabilities.double().cpu())
         count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
         return (totals / count).numpy()
@@ -171,6 +172,7 @@ def save_network(folder: Path, name: str, state: dict[str, Tensor], half: bool =
     statistics, which may be large and are few, stay in fp32. Loading makes fp32 of all.
     """
     path = _arriving(folder / name)
+    # half of the size for a loss in the eleventh bit; a variance of ADC counts would overflow, so norms stay
     stored = {name: value.half() if half and value.dim() > 1 else value for name, value in state.items()}
     with whole_file(path) as handle:
         handle.write(save({name: value.contiguous() for name, value in stored.items()}))
@@ -214,7 +216,7 @@ def save_facts(
     try:
         write_json(folder / "model.json", facts)
     finally:
-        tidy(folder)
+        tidy(folder)  # also where the disk was full: weights that nothing describes go
     for path in {*folder.glob(fold_file("*")), *folder.glob(TEXTBOOK)} - {folder / name for name in networks_of(facts)}:
         path.unlink()
 
@@ -240,7 +242,7 @@ def tidy(folder: Path) -> None:
     except (ModelError, KeyError, TypeError, ValueError):
         described = {}
     for path in arrived:
-        name = path.with_suffix("")
+        name = path.with_suffix("")  # without .new
         if described.get(name.name) == sha256(path):
             path.replace(name)
         else:
@@ -287,8 +289,10 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         raise ModelError(f"{path}: needs {len(CODES)} prior scores and labels")
     if not ((prior.scores >= 0) & (prior.scores <= 1)).all():
         raise ModelError(f"{path}: a prior score is not in [0, 1]")
+    # last, since it is what takes time and memory: all that is said has been checked by now
     networks = tuple(_load_network(folder, name, checksum, recipe) for name, checksum in files.items())
     if processor.device.type != "cpu":
+        # the originals stay on the host, for the day on which the GPU fails
         there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
         return Model(recipe, there, rule, prior, processor, facts, ways, spare=Spare(networks))
     return Model(recipe, networks, rule, prior, processor, facts, ways, stack(networks, recipe, processor))

@@ -21,8 +21,6 @@ from leadwise.outputs import read_output
 
 Remark = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
 
-# As header.py reads comment lines: `#Dx: ...`, `# Dx: ...`, the key in any case.
-
 
 @dataclass(frozen=True, eq=False)
 class Evaluated:
@@ -41,6 +39,7 @@ def read_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: 
     the output where one is missing, and ValueError where there are no headers; other outputs and files are ignored.
     """
     headers = find_headers(labels_folder)
+    # all outputs are looked for before any is read: what is missing is known at once, not after minutes
     outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
     answers, scores = zip(*(_output_vectors(output, remark) for output in outputs), strict=True)
@@ -107,6 +106,6 @@ def _output_vectors(path: Path, remark: Remark) -> tuple[NDArray[np.bool_], NDAr
     """Answers and scores of an output, (24,) each; nothing but zeros, and a remark, where the file is malformed."""
     try:
         return read_output(path).by_class()
-    except ValueError as error:
+    except ValueError as error:  # one bad file of another program must not cost all figures of it
         remark(f"{path}: malformed output ({error}), taken as all negative")
         return np.zeros(len(CODES), dtype=np.bool_), np.zeros(len(CODES))

@@ -23,6 +23,7 @@ def whole_file(path: Path, durable: bool = True, before: Path | None = None) -> 
     """
     path = Path(path)
     with naming(path):
+        # in the same folder, since a file can be renamed within one disk alone; hidden: nobody takes it for whole
         handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}{HALF}", delete=False)  # noqa: SIM115
         try:
             with handle:
@@ -30,11 +31,11 @@ def whole_file(path: Path, durable: bool = True, before: Path | None = None) -> 
                 handle.flush()
                 if durable:
                     os.fsync(handle.fileno())
-                os.fchmod(handle.fileno(), 0o666 & ~_umask())
+                os.fchmod(handle.fileno(), 0o666 & ~_umask())  # temporary files are for their owner alone
             if before is not None and path.exists():
                 path.replace(before)
             Path(handle.name).replace(path)
-        except BaseException:
+        except BaseException:  # also an interrupt: half a file is worth nothing
             Path(handle.name).unlink(missing_ok=True)
             raise
         if durable:
@@ -97,6 +98,6 @@ def sha256(path: Path) -> str:
 
 
 def _umask() -> int:
-    mask = os.umask(0)
+    mask = os.umask(0)  # it can only be read by setting it
     os.umask(mask)
     return mask

@@ -231,6 +231,7 @@ class Classifier:
         self, paths: Iterable[_Path], *, progress: bool | None = None, batch_size: int = 64, jobs: int = 2
     ) -> list[Result]:
         records = [Path(path) for path in paths]
+        # a log file wants no bar; a notebook's stderr is no terminal and shows one all the same
         shown = sys.stderr.isatty() or "ipykernel" in sys.modules if progress is None else progress
         answers = score_files(self.model, records, batch_size, jobs)
         bar = tqdm(answers, "scoring", len(records), unit=" recordings", disable=not shown)
@@ -259,6 +260,7 @@ def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
     name = scored.name
     if scored.problem and path:
         name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
+    # copies: what a user changes in a result must not change the prior, which all unusable recordings share
     arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
     unknown = np.full(len(CODES), np.nan)
     sensitivity, ppv = validation_figures(model.facts) or (unknown, unknown.copy())
@@ -295,6 +297,7 @@ def load(
     """
     if folder is None and not (PRETRAINED / "model.json").exists():
         raise ModelError(f"{PRETRAINED}: this version of Leadwise brings no pretrained model; give a model folder")
+    # by way of the flags' own texts, so that what is refused there is refused here in the same words
     texts = {"device": device, "precision": precision, "threads": str(threads or torch.get_num_threads())}
     values = {option.name: option.value(texts[option.name], option.name) for option in NetworkOptions.table()}
     path = PRETRAINED if folder is None else Path(folder)
@@ -313,6 +316,7 @@ def _counts(ecg: NDArray[Any], unit: str | None) -> NDArray[Any]:
     if unit == "uV" or (unit is None and ecg.dtype.kind in "iu"):
         return ecg
     values = ecg.astype(np.float64)
+    # an ECG in uV taken for mV would be answered with confidence, and wrongly
     if unit is None and _typical_size(values) > LARGEST_MV:
         raise ValueError(f"half of the samples lie beyond {LARGEST_MV:g} mV: are they uV? Say which by unit=")
     return COUNTS_PER_MV * values
@@ -320,7 +324,7 @@ def _counts(ecg: NDArray[Any], unit: str | None) -> NDArray[Any]:
 
 def _typical_size(values: NDArray[np.float64]) -> float:
     """The median distance of all samples from their lead's median; 0 where there is no number."""
-    finite = np.where(np.isfinite(values), values, np.nan)
+    finite = np.where(np.isfinite(values), values, np.nan)  # medians: a few saturated samples say nothing of the unit
     usable = finite[~np.isnan(finite).all(axis=1)]
     return float(np.nanmedian(np.abs(usable - np.nanmedian(usable, axis=1, keepdims=True)))) if usable.size else 0.0
 
@@ -336,7 +340,7 @@ def _header(
         raise ValueError(f"lead names are words such as 'aVR', not {names!r}")
     if not 0 < sampling_frequency < math.inf:
         raise ValueError(f"a sampling frequency is positive, in Hz, not {sampling_frequency}")
-    samples = shape[1] if shape[0] == len(names) else shape[0]
+    samples = shape[1] if shape[0] == len(names) else shape[0]  # an array that lies the other way round is read too
     signals = [f"array.mat 16 {COUNTS_PER_MV}/mV 16 0 0 0 0 {name}" for name in names]
     person = [f"#Age: {math.nan if age is None else float(age)}", f"#Sex: {sex or 'Unknown'}"]
     return [f"array {len(names)} {float(sampling_frequency)!r} {samples}", *signals, *person]

@@ -36,7 +36,7 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, time) -> the same shape, each channel times a gate in (0, 1)."""
         with full_precision(x):
-            gate = self.gate(widened(x).mean(dim=2))
+            gate = self.gate(widened(x).mean(dim=2))  # (batch, channels)
         return x * gate.unsqueeze(2).to(x.dtype)
 
     def gate(self, means: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class Dropout(nn.Module):
         """Any shape -> the same shape; unchanged in evaluation."""
         if not self.training or self.probability == 0:
             return x
-        if x.device.type != "cpu":
+        if x.device.type != "cpu":  # there PyTorch's own is one kernel
             return nn.functional.dropout(x, self.probability)
         mask, scale = kept(x.shape, self.probability)
         return x * mask.to(x.dtype).mul_(scale)
@@ -94,7 +94,8 @@ class ResidualBlock(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, inputs, time) -> (batch, outputs, ceil(time / stride))."""
         y = torch.relu(self.norm1(self.convolution1(x)))  # (batch, outputs, time / stride)
-        y = self.norm2(self.convolution2(self.dropout(y)))
+        y = self.norm2(self.convolution2(self.dropout(y)))  # (batch, outputs, time / stride)
+        # the gate before the sum, as in the paper's figure: the identity passes whatever the gate says
         return torch.relu(self.gate(y) + self.shortcut(x))
 
 
@@ -105,6 +106,7 @@ class SEResNet(nn.Module):
         super().__init__()
         self.recipe = recipe
         stem = recipe.stem_channels
+        # two halvings before the first block: most of the time's length is gone where the channels begin to cost
         self.stem = nn.Sequential(
             nn.Conv1d(recipe.leads, stem, recipe.stem_kernel, 2, recipe.stem_kernel // 2, bias=False),
             nn.BatchNorm1d(stem),
@@ -120,7 +122,7 @@ class SEResNet(nn.Module):
         )
         self.demographics = nn.Linear(recipe.demographics, recipe.demographic_features)
         self.classifier = nn.Linear(widths[-1] + recipe.demographic_features, recipe.classes)
-        self.initialise()
+        self.initialise()  # last, so that no module keeps PyTorch's own start
 
     def initialise(self) -> None:
         """Convolutions from He normal (fan-out); batch norms begin at 1 and 0, linear layers as PyTorch has them."""
@@ -134,7 +136,7 @@ class SEResNet(nn.Module):
             x = self.stem(signal)  # (batch, 64, time / 4)
         x = self.blocks(x)  # (batch, 512, time / 32)
         with full_precision(x):
-            return self.classify(widened(x).mean(dim=2), demographics)
+            return self.classify(widened(x).mean(dim=2), demographics)  # any length of time becomes one row
 
     def classify(self, features: Tensor, demographics: Tensor) -> Tensor:
         """Logits (batch, classes) of the blocks' means over time (batch, 512) and demographics (batch, 5)."""
@@ -159,7 +161,7 @@ def operations(recipe: NetworkRecipe, samples: int) -> int:
             time = -(-time // 2)
             products += time * inputs * outputs  # the shortcut
         products += time * (inputs + outputs) * outputs * recipe.kernel
-        products += 2 * outputs * (outputs // recipe.reduction)
+        products += 2 * outputs * (outputs // recipe.reduction)  # the gate
         inputs = outputs
     products += recipe.demographics * recipe.demographic_features
     products += (inputs + recipe.demographic_features) * recipe.classes

@@ -21,7 +21,7 @@ class HostSamples:
 
     def __init__(self, samples: Tensor, device: torch.device) -> None:
         self.samples, self.device = samples, device
-        self.reader = ThreadPoolExecutor(1)
+        self.reader = ThreadPoolExecutor(1)  # one thread: batches come in the order in which they are expected
         self.expected: deque[tuple[Tensor, Future[tuple[Tensor, torch.cuda.Event | None]]]] = deque()
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self.buffers: list[tuple[Tensor, torch.cuda.Event | None]] = [(samples.new_empty(0), None)] * BUFFERS
@@ -32,7 +32,7 @@ class HostSamples:
 
     def take(self, rows: Tensor) -> Tensor:
         """The values (batch, window, channels) at rows (batch, window), on the device; at once where expected."""
-        while self.expected:
+        while self.expected:  # an epoch that was broken off leaves expectations that nobody asks for any more
             known, values = self.expected.popleft()
             if torch.equal(known, rows):
                 break
@@ -41,8 +41,8 @@ class HostSamples:
         copied, event = values.result()
         if event is not None:
             now = torch.cuda.current_stream(self.device)
-            now.wait_event(event)
-            copied.record_stream(now)
+            now.wait_event(event)  # the GPU waits, the host goes on
+            copied.record_stream(now)  # else its memory might be given away while this stream still reads it
         return copied
 
     def _fetch(self, rows: Tensor) -> tuple[Tensor, torch.cuda.Event | None]:
@@ -51,7 +51,7 @@ class HostSamples:
         torch.index_select(self.samples, 0, rows.flatten(), out=buffer)
         values = buffer.view(*rows.shape, -1)
         if self.stream is None:
-            return values.clone(), None
+            return values.clone(), None  # the buffer is filled anew before this batch is learnt
         with torch.cuda.stream(self.stream):
             copied = values.to(self.device, non_blocking=True)
             event = torch.cuda.Event()  # type: ignore[no-untyped-call]
@@ -63,7 +63,7 @@ class HostSamples:
         """The buffer that was used longest ago, once its copy is done: (rows, channels)."""
         buffer, event = self.buffers.pop(0)
         if event is not None:
-            event.synchronize()
+            event.synchronize()  # or it would be overwritten while it is copied
         size = rows * self.samples.shape[1]
         if buffer.numel() < size:
             buffer = torch.empty(size, dtype=self.samples.dtype, pin_memory=self.stream is not None)

@@ -25,6 +25,7 @@ def model_card(facts: dict[str, Any], read: Evaluated, scores: Scores) -> str:
 
 def _what(facts: dict[str, Any]) -> str:
     training, folds = facts["training"], facts["folds"]
+    # a model that time cut short says so in its first lines, wherever the card is read
     state = training.get("unfinished") or training.get("shortened")
     note = f" Not the whole recipe: {state}." if state else ""
     networks = "an SE-ResNet" if len(folds) == 1 else f"an ensemble of {len(folds)} SE-ResNets"
@@ -60,7 +61,7 @@ was trained with, for pacemakers, exercise or children, unless its figures were 
 def _data(facts: dict[str, Any]) -> str:
     training = facts["training"]
     rows = [(prefix or "none", source_name(prefix), n) for prefix, n in training["recordings_per_source"].items()]
-    left_out = sum(training.get("left_out", {}).values())
+    left_out = sum(training.get("left_out", {}).values())  # the reasons are many and long: the report has them
     return f"""## Training data
 
 {_table(("letters", "database", "recordings"), rows)}
@@ -99,6 +100,7 @@ def _classes(facts: dict[str, Any], read: Evaluated, scores: Scores) -> str:
         for k, diagnosis in enumerate(DIAGNOSES)
     ]  # fmt: skip
     heads = ("diagnosis", "SNOMED CT", "recordings", "AUROC", "sensitivity", "specificity")
+    # a class without any recording has a probability all the same, which is worth nothing or the textbook's opinion
     unknown = [DIAGNOSES[k].name for k, code in enumerate(CODES) if there[code] == 0]
     hardly = [f"{DIAGNOSES[k].name} ({there[code]})" for k, code in enumerate(CODES) if 0 < there[code] < FEW]
     return f"""## Classes
@@ -128,6 +130,7 @@ def _limits(facts: dict[str, Any]) -> str:
 
 
 def _licence(facts: dict[str, Any]) -> str:
+    # by the letters of the names alone: whose data it is cannot be seen from the signals
     cited = citations(list(facts["training"]["recordings_per_source"]))
     if not cited:
         said = "The recordings' names tell no database of the Challenge, so no data is cited here."

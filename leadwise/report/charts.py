@@ -51,9 +51,11 @@ def intervals(bars: Sequence[Bar], name: str, alternative: str, most: float = 1.
                 axes.plot([bar.value], [row], "o", color=BLUE)
             if bar.low is not None and bar.high is not None:
                 axes.plot([bar.low, bar.high], [row, row], color=BLUE, linewidth=2)
+            # at the right edge, where numbers of all rows stand in one column
             axes.annotate(f"{bar.value:.3f}", (1.01, row), xycoords=("axes fraction", "data"), va="center", color=INK)
         axes.set_yticks(range(len(bars)), [bar.name for bar in bars])
-        axes.set_ylim(len(bars) - 0.5, -0.5)
+        axes.set_ylim(len(bars) - 0.5, -0.5)  # the first one on top
+        # scores below 0 exist: an answer may be worse than sinus rhythm for all
         axes.set_xlim(min(0.0, *(bar.value if bar.low is None else bar.low for bar in bars)), most)
         axes.grid(axis="x", alpha=0.25, color=INK)
         return _svg(figure, name, alternative)
@@ -98,6 +100,7 @@ def matrix(values: Floats, names: Sequence[str], label: str, name: str, alternat
         axes = figure.add_subplot()
         shown = np.where(values > 0, values, np.nan)
         largest = float(np.nanmax(shown)) if (values > 0).any() else 1.0
+        # counts span three decades, of which a straight scale would show the last alone
         norm = LogNorm(1, max(largest, 2)) if counts else Normalize(0, largest)
         mesh = axes.pcolormesh(np.ma.masked_invalid(shown), norm=norm, cmap=SHADES, edgecolors="none")
         axes.set_xticks(np.arange(len(names)) + 0.5, names, rotation=90)
@@ -119,6 +122,7 @@ def reliability(calibration: Calibration, names: Sequence[str], name: str, alter
         for k, axes in enumerate(grid.ravel()):
             axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8, linestyle="--")
             there = calibration.counts[k] > 0
+            # a point of few recordings says little, and is small
             sizes = 6 + 10 * np.log10(calibration.counts[k][there])
             axes.plot(calibration.mean_score[k][there], calibration.frequency[k][there], color=BLUE, linewidth=1)
             axes.scatter(calibration.mean_score[k][there], calibration.frequency[k][there], s=sizes, color=BLUE)
@@ -167,6 +171,7 @@ def threshold_panels(curves: Floats, thresholds: Floats, names: Sequence[str], n
             for fold, (curve, threshold) in enumerate(zip(curves[:, k], thresholds[:, k], strict=True)):
                 colour = COLOURS[fold % len(COLOURS)]
                 taken = float(np.interp(threshold, places, curve))
+                # against the threshold taken, since the folds' scores differ by more than their thresholds do
                 axes.plot(places**0.5, curve - taken, color=colour, linewidth=1)
                 axes.plot(threshold**0.5, 0, "s", color=colour, markerfacecolor="none")
             axes.set_title(names[k], fontsize=9, color=INK)
@@ -230,9 +235,12 @@ def _svg(figure: Figure, name: str, alternative: str, more: Sequence[Axes] = ())
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(INK)
     text = figure_bytes(figure, "svg").decode()
+    # without the XML declaration, which has no place inside a page; the page's own colour, light or dark
     text = text[text.index("<svg") :].replace(INK, "currentColor")
+    # matplotlib numbers the ids of each picture from 1, and a page has many: the second would take the first one's
     text = re.sub(r'\bid="', f'id="{name}-', text)
     text = re.sub(r'(url\(|href="|clip-path="url\()#', rf"\1#{name}-", text)
+    # without a size of its own the picture takes the width that the page has
     text = re.sub(
         r'(<svg[^>]*?) width="[^"]*"', r"\1", re.sub(r'(<svg[^>]*?) height="[^"]*"', r"\1", text, count=1), count=1
     )

@@ -66,6 +66,7 @@ def page_content(read: Evaluated, scores: Scores, mine: str = "these outputs") -
     """What the template says of outputs, by name; `mine` is what they are called beside the published figures."""
     rewards = rewards_of(read.labels, read.answers)
     interval = bootstrap_interval(rewards)
+    # the best that one answer for all could have: what the outputs must beat
     constant = np.broadcast_to(best_constant_answer(read.labels), read.labels.shape)
     return {
         "recordings": len(read.headers),
@@ -84,6 +85,7 @@ def page_content(read: Evaluated, scores: Scores, mine: str = "these outputs") -
 
 def render(template: str, content: dict[str, Any]) -> str:
     """A template of this folder, filled."""
+    # StrictUndefined: a name that the template misspells is an error, not a gap that nobody sees
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
@@ -101,6 +103,7 @@ def number(value: float | int) -> str:
 def lost_by_class(read: Evaluated, rewards: Rewards) -> NDArray[np.float64]:
     """What the recordings with each label lack, (24,), a recording's loss shared equally among its labels; the sum is
     1 - score."""
+    # a recording without labels loses nothing that a class could be blamed for
     share = read.labels / np.maximum(read.labels.sum(axis=1, keepdims=True), 1)
     return np.asarray(rewards.lost @ share)
 
@@ -146,6 +149,7 @@ def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, mine: Bar) -> d
     counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
     here = [mine, *PUBLISHED]
     sources, order = source_bars(read), np.argsort(-lost, kind="stable")
+    # a class that no recording has, or all have, lacks one of the two rates
     known = [k for k in range(len(SHORT)) if np.isfinite(counts.sensitivity[k] + counts.specificity[k])]
     names = [SHORT[k] for k in order]
     there, said = read.labels.sum(axis=0), read.answers.sum(axis=0)
@@ -176,7 +180,7 @@ def _confusions(read: Evaluated, rewards: Rewards) -> dict[str, str]:
     confusion, names = confusion_of(read.labels, read.answers, rewards.lost), [*SHORT, "none"]
     told = []
     for values in (confusion.counts.astype(float), confusion.lost):
-        largest = np.argsort(-values, axis=None, kind="stable")[:5]
+        largest = np.argsort(-values, axis=None, kind="stable")[:5]  # for the text: all 625 cells would tell nothing
         cells = [np.unravel_index(place, values.shape) for place in largest]
         told.append("; ".join(f"{names[j]} missed, {names[k]} answered: {values[j, k]:.4g}" for j, k in cells))
     counts = charts.matrix(
@@ -209,7 +213,7 @@ def told_of(names: Sequence[str], values: NDArray[Any]) -> str:
 def _worst(read: Evaluated, rewards: Rewards, place: int) -> dict[str, Any]:
     """One recording with labels, answers and scores; drawn where its signal can be read."""
     labels, answers, scores = read.labels[place], read.answers[place], read.scores[place]
-    shown = np.flatnonzero(labels | answers)
+    shown = np.flatnonzero(labels | answers)  # what neither says would be twenty rows of nothing
     rows = [
         {
             "name": SHORT[k],
@@ -231,7 +235,7 @@ def _worst(read: Evaluated, rewards: Rewards, place: int) -> dict[str, Any]:
 
 def _drawn(header: Path) -> dict[str, Any]:
     """The sheet of a recording as a PNG, or why there is none."""
-    try:
+    try:  # outputs can be judged where there are headers alone
         recording = read_recording(header)
         signal = standard_leads(recording, "mV")
     except RecordingError as error:

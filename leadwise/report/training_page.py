@@ -85,7 +85,7 @@ def write_pages(folder: Path, data: str | Path | None) -> None:
     """
     training = read_training(folder, data)
     write_text(folder / "model_card.md", model_card(training.facts, training.read, training.scores))
-    model = load_model(folder) if data else None
+    model = load_model(folder) if data else None  # without signals there is nothing to ask it
     write_text(folder / "report.html", training_page(training, model))
 
 
@@ -96,6 +96,7 @@ def read_training(folder: Path, data: str | Path | None) -> Training:
     there = {path.stem: path for path in find_recordings(data)} if data else {}
     headers = tuple(there.get(name, Path(f"{name}.hea")) for name in held_out.names)
     read = Evaluated(headers, held_out.labels, *_answers(facts, held_out))
+    # figures of one model under the name of another would be worse than none
     if not len(held_out) or not _belong_together(facts, held_out, read):
         raise ValueError(f"{folder}: validation.safetensors is not of the model that model.json tells of")
     return Training(facts, learnt, held_out, read, evaluate(read.labels, read.answers, read.scores))
@@ -107,6 +108,7 @@ def _answers(facts: dict[str, Any], held_out: Validation) -> tuple[NDArray[np.bo
     decision = recipe_from_dict(facts["recipe"]).decision
     for place, fold in enumerate(facts["folds"]):
         mine = held_out.folds == place
+        # by its fold's own network and rule, which has not seen it
         answer = make_rule(decision, [fold]).answer(held_out.probabilities[None, mine].astype(np.float64))
         labels[mine], scores[mine] = answer.labels, answer.scores
     return labels, scores
@@ -180,7 +182,7 @@ def _folds(training: Training) -> list[dict[str, Any]]:
     rows = []
     for place, fold in enumerate(training.folds):
         mine = training.held_out.folds == place
-        if not mine.any():
+        if not mine.any():  # a fold that the time was too short for
             continue
         labels, answers = training.read.labels[mine], training.read.answers[mine]
         scores = evaluate(labels, answers, training.read.scores[mine])
@@ -321,6 +323,7 @@ def _curve_picture(training: Training, thresholds: Floats) -> str:
 
 
 def _age_picture(learnt: Validation) -> str:
+    # PTB-XL writes 300 for all over 89
     known = np.where(learnt.ages > OLDEST, OLDEST, learnt.ages)
     groups = {}
     for sex, name in KINDS.items():
@@ -339,11 +342,12 @@ def _age_picture(learnt: Validation) -> str:
 def _count_picture(values: NDArray[np.float32], name: str, unit: str, what: str) -> str:
     """How many recordings have which value; where there are more than a dozen different ones, in so many bins."""
     known = values[np.isfinite(values)]
-    distinct = np.unique(np.round(known, 1))
+    distinct = np.unique(np.round(known, 1))  # 9.998 s and 10 s are one length
     if len(distinct) <= 12:
         counts = np.array([np.sum(np.round(known, 1) == value) for value in distinct], np.float64)
         names = [f"{value:g} {unit}" for value in distinct]
     else:
+        # quantiles: lengths from 5 s to half an hour would leave nearly all bins of equal width empty
         edges = np.unique(np.round(np.quantile(known, np.linspace(0, 1, 13)), 1))
         counts = np.histogram(known, np.r_[edges[:-1], np.inf])[0].astype(np.float64)
         names = [f"{low:g} to {high:g} {unit}" for low, high in pairwise(edges)]
@@ -358,6 +362,7 @@ def _count_picture(values: NDArray[np.float32], name: str, unit: str, what: str)
 def _leads(training: Training, model: Model) -> dict[str, Any]:
     """What the leads are worth to the first network, on a sample of its validation part; or why that is not told."""
     members = np.flatnonzero(training.held_out.folds == 0)
+    # a sample: each recording goes through the network once for each lead that is hidden
     chosen = members[draw_sample(training.held_out.labels[members])]
     sample = _prepared(training, chosen, model)
     if not len(sample.signals):
@@ -374,7 +379,7 @@ def _prepared(training: Training, places: NDArray[np.int64], model: Model) -> Pr
         try:
             recording = read_recording(training.read.headers[place])
             signal = prepare(recording, model.recipe.signal)
-        except RecordingError:
+        except RecordingError:  # the folder has changed since the training
             continue
         signals.append(signal.values[:, : model.recipe.signal.window].copy())  # the rest of half an hour is not kept
         people.append(side_numbers(recording.header, signal))

@@ -33,6 +33,7 @@ def _header(name: str, counts: NDArray[np.int16], sampling_frequency: int, comme
     """A header in the Challenge's style: 16 bits behind a 24-byte preamble, first value and checksum of each lead."""
     lines = [f"{name} {len(counts)} {sampling_frequency} {counts.shape[1]}"]
     for lead, row in zip(LEADS, counts, strict=True):
+        # WFDB's: the sum of all counts in 16 bits with a sign
         checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768
         lines.append(f"{name}.mat 16+24 {COUNTS_PER_MV}/mV 16 0 {row[0]} {checksum} 0 {lead}")
     return "\n".join([*lines, *comments]) + "\n"
@@ -42,11 +43,13 @@ def write_record(
     folder: Path, name: str, signal: NDArray[np.float32], sampling_frequency: int, comments: Sequence[str]
 ) -> None:
     """Writes NAME.mat (MATLAB v4, int16, 1000 counts per mV) and then NAME.hea; `signal` is (12, samples) in mV."""
+    # -32768 would be WFDB's "no value"
     counts = np.rint(signal * COUNTS_PER_MV).clip(-32767, 32767).astype(np.int16)
     with whole_file(folder / f"{name}.mat") as handle:
         # type 30: little-endian, int16, full matrix; rows, columns, no imaginary part, length of the name
         handle.write(struct.pack("<5i4s", 30, *counts.shape, 0, 4, b"val\0"))
         handle.write(counts.astype("<i2").tobytes(order="F"))
+    # the header last: a recording is found by it, so none is found whose signal is still to come
     write_text(folder / f"{name}.hea", _header(name, counts, sampling_frequency, comments))
 
 
@@ -57,11 +60,12 @@ def _plan(recordings: int, sources: Sequence[str], class_floor: float, rng: Gene
     """
     plan: list[tuple[str, str | None]] = []
     for key in CRITERIA:
+        # a promised diagnosis comes from a source that writes it, as often as it does
         weights = np.array([count(DATABASES[source], key) for source in sources], dtype=np.float64)
         if weights.sum() > 0:
             places = rng.choice(len(sources), size=math.ceil(class_floor * recordings), p=weights / weights.sum())
             plan += [(sources[place], key) for place in places]
-    plan = [plan[place] for place in rng.permutation(len(plan))[:recordings]]
+    plan = [plan[place] for place in rng.permutation(len(plan))[:recordings]]  # rounding up may promise too many
     sizes = np.array([count(DATABASES[source], "recordings") for source in sources], dtype=np.float64)
     places = rng.choice(len(sources), size=recordings - len(plan), p=sizes / sizes.sum())
     plan += [(sources[place], None) for place in places]
@@ -104,6 +108,7 @@ def write_folder(
     _check(recordings, sources, class_floor, longest)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    # a stream of its own for each recording: what one draws does not move all that follow
     mix, *streams = np.random.default_rng(seed).spawn(1 + recordings)
     written = dict.fromkeys(sources, 0)
     plan = _plan(recordings, sources, class_floor, mix)
