@@ -12,23 +12,29 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 from numpy.random import Generator
 from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.signal import butter, sosfiltfilt
 
 from benchmarks.judge import answers_of
-from benchmarks.study import VARIANTS, answered, input_name, masks, read_index, way_of
-from leadwise.dataset import Dataset, load_dataset
+from benchmarks.pictures import small
+from benchmarks.study import VARIANTS, answered, prepared, read_index, way_of
+from leadwise.dataset import Dataset
 from leadwise.devices import choose_processor
+from leadwise.files import whole_file
 from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions
 from leadwise.recipes import ROBUST, SignalRecipe
 from leadwise.recording import Recording, read_recording
+from leadwise.report.charts import COLOURS, LINES
+from leadwise.report.paper import figure_bytes, own_settings
 from leadwise.signals import prepare, side_numbers
 from leadwise.training import FoldRun
 
@@ -132,9 +138,7 @@ def stressed(part: Dataset, recordings: Sequence[Recording], change: Change, rec
 def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
     """The mean score of a recipe's networks by change."""
     recipe, processor = VARIANTS[name], choose_processor(NetworkOptions(threads=arguments.threads))
-    index = read_index(arguments.index)
-    data = load_dataset(arguments.results / "prepared" / input_name(recipe.signal) / "home" / "prepared")
-    part = data.subset(masks("home", data.names, index)["test"])
+    part = prepared(recipe, "home", read_index(arguments.index), arguments)["test"]
     recordings = [read_recording(arguments.data / one) for one in part.names]
     runs = []
     for seed in arguments.seeds.split(","):
@@ -154,6 +158,22 @@ def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
     return found
 
 
+def draw(table: Mapping[str, Mapping[str, float]]) -> Figure:
+    """The scores of each recipe by change, a dot each, joined by a line: how far they fall."""
+    with own_settings():
+        figure = Figure(figsize=(8.0, 0.9 + 0.3 * len(CHANGES)), layout="constrained")
+        axes = figure.add_subplot()
+        for (name, found), colour, line in zip(table.items(), cycle(COLOURS), cycle(LINES)):
+            values = [found[change] for change in CHANGES]
+            axes.plot(values, range(len(CHANGES)), "o", color=colour, linestyle=line, linewidth=1, label=name)
+        axes.set_yticks(range(len(CHANGES)), list(CHANGES))
+        axes.set_ylim(len(CHANGES) - 0.5, -0.5)
+        axes.set_xlabel("challenge metric", fontsize=8)
+        axes.grid(alpha=0.25)
+        figure.legend(loc="outside lower center", ncols=len(table), frameon=False, fontsize=8)
+    return figure
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs the command."""
     parser = argparse.ArgumentParser("benchmarks.stress", description="Changes recordings.", allow_abbrev=False)
@@ -163,12 +183,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--recipes", default="paper,robust", help="that have been trained on split home")
     parser.add_argument("--seeds", default="2020")
     parser.add_argument("--threads", type=int, default=NetworkOptions().threads, help="default %(default)s")
+    parser.add_argument("--picture", type=Path, help="also draw it, as a PNG")
+    parser.set_defaults(away=None)
     arguments = parser.parse_args(argv)
     table = {name: scores(arguments, name) for name in arguments.recipes.split(",")}
     print(" | ".join(["change", *table]))
     for change in CHANGES:
         cells = [f"{found[change]:.3f} ({found[change] - found['as it is']:+.3f})" for found in table.values()]
         print(" | ".join([change, *cells]))
+    if arguments.picture:
+        with whole_file(arguments.picture) as file:
+            file.write(small(figure_bytes(draw(table), "png", 110)))
     return 0
 
 

@@ -7,34 +7,37 @@ itself decides on; beside them what knowing nothing scores, and thresholds fitte
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from benchmarks.judge import together
 from benchmarks.pictures import small
-from benchmarks.study import VARIANTS, Runs, grouped, test_sets, way_of
+from benchmarks.study import LADDER, VARIANTS, Runs, grouped, test_sets, way_of
 from leadwise.files import whole_file
 from leadwise.recipes import ROBUST
 from leadwise.report.paper import BLUE, GREY, ORANGE, figure_bytes, own_settings
 from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 
-COLUMNS = 4
+SHOWN = (*LADDER, ROBUST.name)  # the recipes that have a place
 TITLES = {
     "home": "home: fold 8",
     "home away": "away: six other sources",
     "crossed": "home, each fold once",
-    "third": "home, a third of the training data",
+    "third": "home, a third of the data",
 }
+Panel = dict[str, tuple[Rewards, Rewards, Rewards]]
 
 
-def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]:
+def panels(runs: Runs, seed: int) -> dict[str, Panel]:
     """By test set and recipe: what its answers earn, those of knowing nothing, and an oracle's."""
-    found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]] = {}
-    order = list(VARIANTS)
-    wanted = (name for name in runs if name[2] == seed and name[0] in order and not name[1].startswith("adapt"))
-    names = sorted(wanted, key=lambda name: order.index(name[0]))
+    found: dict[str, Panel] = {}
+    wanted = (name for name in runs if name[2] == seed and name[0] in VARIANTS and not name[1].startswith("adapt"))
+    names = sorted(wanted, key=lambda name: list(VARIANTS).index(name[0]))
     for name, split, _ in names:
         mine = runs[name, split, seed]
         for test in test_sets(mine[0]):
@@ -45,30 +48,42 @@ def panels(runs: Runs, seed: int) -> dict[str, dict[str, tuple[Rewards, Rewards,
     return {title: found[title] for title in sorted(found, key=lambda title: (title not in TITLES, title))}
 
 
-def draw(found: dict[str, dict[str, tuple[Rewards, Rewards, Rewards]]]) -> Figure:
-    """The panels side by side, at most COLUMNS in a row, recipes from top to bottom."""
-    recipes = [name for name in VARIANTS if any(name in panel for panel in found.values())]
-    columns, rows = min(len(found), COLUMNS), -(-len(found) // COLUMNS)
+def draw(found: dict[str, Panel]) -> Figure:
+    """The tests that have the most recipes in the first row, those with fewer below; recipes from top to bottom."""
+    most = max(map(len, found.values()))
+    rows = [[title for title in found if (len(found[title]) == most) == first] for first in (True, False)]
+    rows = [row for row in rows if row]
+    heights = [0.7 + 0.28 * max(len(found[title]) for title in row) for row in rows]
     with own_settings():
-        figure = Figure(figsize=(1.6 + 2.6 * columns, 0.5 + rows * (0.8 + 0.28 * len(recipes))), layout="constrained")
-        for place, (title, panel) in enumerate(found.items()):
-            axes = figure.add_subplot(rows, columns, place + 1)
-            for name, (mine, nothing, oracle) in panel.items():
-                row = recipes.index(name)
-                axes.plot(bootstrap_interval(mine), [row, row], color=BLUE, linewidth=2)
-                dot = axes.plot([score(mine)], [row], "o", color=BLUE)
-                square = axes.plot([score(oracle)], [row], "s", color=ORANGE, markerfacecolor="none", markersize=5)
-                line = axes.axvline(score(nothing), color=GREY, linestyle="dotted", linewidth=1)
-                axes.annotate(f"{score(mine):.3f}", (score(mine), row - 0.18), ha="center", va="bottom", fontsize=7)
-            axes.set_title(TITLES.get(title, title.replace("-", " ", 1)), fontsize=9)
-            axes.set_yticks(range(len(recipes)), recipes if place % columns == 0 else [""] * len(recipes))
-            axes.set_ylim(len(recipes) - 0.5, -0.7)
-            axes.set_xlim(-0.1, 0.75)
-            axes.set_xlabel("challenge metric", fontsize=8)
-            axes.grid(axis="x", alpha=0.25)
-        kinds = ("its own labels, 95 % interval", "thresholds fitted on the test itself", "knowing nothing")
-        figure.legend([dot[0], square[0], line], kinds, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+        width = 1.6 + 2.4 * max(map(len, rows))
+        figure = Figure(figsize=(width, 0.4 + sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
+        for part, row in zip(parts, rows, strict=True):
+            names = [name for name in VARIANTS if any(name in found[title] for title in row)]
+            for place, title in enumerate(row):
+                axes = part.add_subplot(1, len(row), place + 1)
+                kinds = draw_panel(axes, found[title], names)
+                axes.set_title(TITLES.get(title, title.replace("-", " ", 1)), fontsize=9)
+                axes.set_yticks(range(len(names)), names if place == 0 else [""] * len(names))
+        labels = ("its own labels, 95 % interval", "thresholds fitted on the test itself", "knowing nothing")
+        figure.legend(kinds, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
     return figure
+
+
+def draw_panel(axes: Axes, panel: Panel, names: Sequence[str]) -> list[Artist]:
+    """One test: a row for each recipe; an artist of each kind, for the legend."""
+    for name, (mine, nothing, oracle) in panel.items():
+        row = names.index(name)
+        axes.plot(bootstrap_interval(mine), [row, row], color=BLUE, linewidth=2)
+        dot = axes.plot([score(mine)], [row], "o", color=BLUE)[0]
+        square = axes.plot([score(oracle)], [row], "s", color=ORANGE, markerfacecolor="none", markersize=5)[0]
+        line = axes.axvline(score(nothing), color=GREY, linestyle="dotted", linewidth=1)
+        axes.annotate(f"{score(mine):.3f}", (score(mine), row - 0.18), ha="center", va="bottom", fontsize=7)
+    axes.set_ylim(len(names) - 0.5, -0.7)
+    axes.set_xlim(-0.1, 0.75)
+    axes.set_xlabel("challenge metric", fontsize=8)
+    axes.grid(axis="x", alpha=0.25)
+    return [dot, square, line]
 
 
 def score(rewards: Rewards) -> float:
@@ -78,7 +93,10 @@ def score(rewards: Rewards) -> float:
 
 def main(results: Path, target: Path, seed: int = 2020) -> None:
     """Writes the picture."""
-    found = panels(grouped(results), seed)
+    runs = grouped(results)
+    if any(name in SHOWN for name, _, _ in runs):  # what else was tried has tables
+        runs = {key: run for key, run in runs.items() if key[0] in SHOWN}
+    found = panels(runs, seed)
     if not found:
         sys.exit(f"benchmarks.study_picture: {results} has no runs of seed {seed}")
     content = small(figure_bytes(draw(found), "png", 110))

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 
 from benchmarks.judge import calibration_error
+from benchmarks.stress import CHANGES
 from benchmarks.study import LADDER, VARIANTS, WITHOUT, masks
 from leadwise.recipes import ROBUST
 
@@ -132,6 +133,23 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
     counts = {line.split(" | ")[1]: line.split(" | ")[3] for line in shown.splitlines()[1:]}
     assert counts == {"home": "12", "device-AT": "48", "adapt-AT-12": "12", "crossed": "24"}  # both folds in one line
     assert "+0.000" in shown  # quick against itself
+    stressed = [
+        *program,
+        "benchmarks.stress",
+        *folders,
+        "--recipes",
+        "quick",
+        "--picture",
+        str(tmp_path / "stress.png"),
+    ]
+    shown = subprocess.run(stressed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert [line.split(" | ")[0] for line in shown.splitlines()[-len(CHANGES) :]] == list(CHANGES)
+    assert shown.splitlines()[-len(CHANGES)].endswith("(+0.000)")  # as it is
+    with Image.open(tmp_path / "stress.png") as image:
+        assert image.width > 500
+    greedy = [*program, "benchmarks.greedy", str(tmp_path / "results/quick/home/2020.npz")]
+    shown = subprocess.run(greedy, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert shown.splitlines()[0].startswith("random, 5 classes: as good in 200 of 200") and " of 12, " in shown
     picture = [*program, "benchmarks.study_picture", given[0], str(tmp_path / "study.png")]
     subprocess.run(picture, cwd=ROOT, check=True, capture_output=True)
     with Image.open(tmp_path / "study.png") as image:
