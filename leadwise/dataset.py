@@ -284,12 +284,14 @@ def _prepare_all(
         parallel, rest = joblib.Parallel(n_jobs=jobs), work()
         results = chain.from_iterable(iter(lambda: parallel(islice(rest, AT_ONCE)), []))
     for number, rows in enumerate(results):
-        before = store.before(store.rooms[number])
+        before, beside = store.rows_beside, 0
         for row in rows:
             item = _Prepared(*row) if len(row) > 2 else row
             if isinstance(item, _Prepared) and item.start < 0:
+                beside += item.samples
                 item = item._replace(start=item.start - before)
             yield item
+        store.note_beside(store.rooms[number], beside)
     store.move_behind()
 
 

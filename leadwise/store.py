@@ -86,14 +86,11 @@ class Store:
         self.rows += rows
         return self.rooms[-1]
 
-    def before(self, room: Room) -> int:
-        """How many rows lie beside that are to come before what lies beside this room, which is full: to be asked of
-        each room once."""
-        before = self.rows_beside
-        if room.beside.exists():
+    def note_beside(self, room: Room, rows: int) -> None:
+        """So many rows lie beside this room, which is full, and are to come behind those that were noted before."""
+        if rows:
             self.beside.append(room.beside)
-            self.rows_beside += room.beside.stat().st_size // ROW
-        return before
+            self.rows_beside += rows
 
     def move_behind(self) -> None:
         """Moves what lies beside behind all rooms."""

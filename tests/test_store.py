@@ -27,8 +27,9 @@ def test_signals_of_rooms_filled_in_any_order_against_a_plain_list(chunks: list[
                     starts[key] = writer.put(signals[key].data)
         for number, (rows, lengths) in enumerate(chunks):
             assert rooms[number].beside.exists() == (sum(lengths) > rows)
-            before = store.before(rooms[number])
-            starts |= {key: start - before for key, start in starts.items() if key[0] == number and start < 0}
+            beside = [key for key, start in starts.items() if key[0] == number and start < 0]
+            starts |= {key: starts[key] - store.rows_beside for key in beside}
+            store.note_beside(rooms[number], sum(len(signals[key]) for key in beside))
         store.move_behind()
         file.flush()
         content = Path(file.name).read_bytes()
