@@ -13,7 +13,6 @@ import argparse
 import dataclasses
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -33,11 +32,12 @@ from leadwise.metric import challenge_metric
 from leadwise.options import NetworkOptions
 from leadwise.recipes import ROBUST, SignalRecipe
 from leadwise.recording import Recording, read_recording
-from leadwise.report.charts import COLOURS, LINES
+from leadwise.report.charts import COLOURS
 from leadwise.report.paper import figure_bytes, own_settings
 from leadwise.signals import prepare, side_numbers
 from leadwise.training import FoldRun
 
+MARKS = "os^Dv"
 Signal = NDArray[np.float64]  # (leads, samples), mV
 Change = Callable[[Signal, float, Generator], Signal]  # of a signal with so many Hz
 
@@ -159,17 +159,22 @@ def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
 
 
 def draw(table: Mapping[str, Mapping[str, float]]) -> Figure:
-    """The scores of each recipe by change, a dot each, joined by a line: how far they fall."""
+    """The scores of each recipe by change, a row for each change, the recipes' marks one below the other in it."""
     with own_settings():
-        figure = Figure(figsize=(8.0, 0.9 + 0.3 * len(CHANGES)), layout="constrained")
+        figure = Figure(figsize=(8.0, 0.9 + 0.36 * len(CHANGES)), layout="constrained")
         axes = figure.add_subplot()
-        for (name, found), colour, line in zip(table.items(), cycle(COLOURS), cycle(LINES)):
-            values = [found[change] for change in CHANGES]
-            axes.plot(values, range(len(CHANGES)), "o", color=colour, linestyle=line, linewidth=1, label=name)
+        for place, (name, found) in enumerate(table.items()):
+            rows = np.arange(len(CHANGES)) + 0.6 * (place + 0.5) / len(table) - 0.3
+            colour, mark = COLOURS[place % len(COLOURS)], MARKS[place % len(MARKS)]
+            axes.plot([found[change] for change in CHANGES], rows, mark, color=colour, markersize=5, label=name)
+            axes.axvline(found["as it is"], color=colour, linewidth=0.7, linestyle="dotted")
         axes.set_yticks(range(len(CHANGES)), list(CHANGES))
+        axes.set_yticks(np.arange(len(CHANGES) - 1) + 0.5, minor=True)
         axes.set_ylim(len(CHANGES) - 0.5, -0.5)
-        axes.set_xlabel("challenge metric", fontsize=8)
-        axes.grid(alpha=0.25)
+        axes.set_xlabel("challenge metric; dotted: of the recordings as they are", fontsize=8)
+        axes.grid(axis="x", alpha=0.25)
+        axes.grid(axis="y", which="minor", alpha=0.25)
+        axes.tick_params(axis="y", which="both", length=0)
         figure.legend(loc="outside lower center", ncols=len(table), frameon=False, fontsize=8)
     return figure
 
