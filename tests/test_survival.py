@@ -29,15 +29,16 @@ from test_training import TINY, make_dataset
 
 import team_code
 import train_model
+from benchmarks.material import write_recordings
 from leadwise import training
 from leadwise.checkpoint import DamagedError, generation_before, load_checkpoint, read_checkpoint, save_checkpoint
 from leadwise.classes import CODES
-from leadwise.dataset import Dataset
+from leadwise.dataset import Dataset, prepare_dataset
 from leadwise.devices import CPU
 from leadwise.ensemble import load_model
 from leadwise.options import TrainingOptions
 from leadwise.plan import TimePlan, seconds_since_start, shorten
-from leadwise.recipes import RECIPES, DecisionRecipe
+from leadwise.recipes import PAPER, RECIPES, DecisionRecipe
 from leadwise.stopping import Stopped, check_stop, sigterm_stops, stoppable
 from leadwise.training import SETBACKS, Examples, FoldResult, FoldRun, train_fold
 
@@ -511,6 +512,14 @@ def test_a_full_disk_is_one_line_and_harms_nothing(
     assert len(load_model(model).networks) >= 1
     filling.unlink()
     assert tiny_runs(model) == tiny_runs(tmp_path / "whole")
+
+
+def test_workers_that_find_the_disk_full_say_so_and_leave_nothing(tmp_path: Path, disk: Path) -> None:
+    """60 recordings take 7 MB, and both processes write into one file."""
+    write_recordings(tmp_path / "many", 60)
+    with pytest.raises(OSError, match="No space left on device: .*samples.f32"):
+        prepare_dataset(tmp_path / "many", disk / "work", PAPER.signal, jobs=2)
+    assert not list((disk / "work").iterdir())
 
 
 def test_a_read_only_disk_is_one_line_and_harms_nothing(
