@@ -517,7 +517,7 @@ def test_a_full_disk_is_one_line_and_harms_nothing(
 def test_workers_that_find_the_disk_full_say_so_and_leave_nothing(tmp_path: Path, disk: Path) -> None:
     """60 recordings take 7 MB, and both processes write into one file."""
     write_recordings(tmp_path / "many", 60)
-    with pytest.raises(OSError, match="No space left on device: .*samples.f32"):
+    with pytest.raises(OSError, match=r"No space left on device: .*samples\.f32"):
         prepare_dataset(tmp_path / "many", disk / "work", PAPER.signal, jobs=2)
     assert not list((disk / "work").iterdir())
 
