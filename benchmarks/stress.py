@@ -24,7 +24,7 @@ from scipy.signal import butter, sosfiltfilt
 
 from benchmarks.judge import answers_of
 from benchmarks.pictures import small
-from benchmarks.study import VARIANTS, answered, prepared, read_index, way_of
+from benchmarks.study import VARIANTS, answered, idea_of, prepared, read_index, way_of
 from leadwise.dataset import Dataset
 from leadwise.devices import choose_processor
 from leadwise.files import whole_file
@@ -143,7 +143,8 @@ def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
     runs = []
     for seed in arguments.seeds.split(","):
         path = arguments.results / name / "home" / seed
-        run = FoldRun.begin(recipe, 0, processor)
+        with idea_of(name).tried():
+            run = FoldRun.begin(recipe, 0, processor)
         run.judged.load_state_dict(load_file(path.with_suffix(".safetensors")))
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
             runs.append((run, dict(stored)))
