@@ -548,6 +548,14 @@ def test_older_wfdb_formats(tmp_path, code):
     assert recording.repairs == ()
 
 
+def test_differences_without_a_first_value_begin_at_nought(tmp_path):
+    values = np.cumsum(np.random.default_rng(5).integers(-60, 60, 300))
+    values -= values[0]
+    (tmp_path / "old.dat").write_bytes(ENCODERS["8"](values))
+    (tmp_path / "old.hea").write_text("old 1 250 300\nold.dat 8 200\n")
+    assert read_recording(tmp_path / "old").counts.tolist() == [values.tolist()]
+
+
 def test_wfdb_records_with_the_quirks_that_wfdb_refuses(tmp_path):
     """Our parser alone decides: upper-case endings, a byte-order mark, a record name with an ending, no length."""
     samples = np.random.default_rng(3).integers(-900, 900, (100, 2))
