@@ -66,19 +66,20 @@ def _step(name: str, **parts: Mapping[str, Any]) -> None:
 _step("+rate", signal={"sampling_frequency": 128, "window": 640, "overlap": 160})
 _step("+unit", signal={"unit": "mV", "resampling": "polyphase", "scale": "rms"}, network={"demographics": 6})
 _step("+band", signal=dataclasses.asdict(ROBUST.signal))
-_step("+schedule", training={n: getattr(ROBUST.training, n) for n in (
-    "optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")})  # fmt: skip
+SCHEDULE = ("optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")
+_step("+schedule", training={name: getattr(ROBUST.training, name) for name in SCHEDULE})
 _step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.augmentation, mixup=0.0)))
 _step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
 _step("+reward", training={"stand_ins": True}, decision={"method": "reward", "general": ROBUST.decision.general})
 _step("+simulated", training={"simulated": ROBUST.training.simulated})
 
-# `robust` without one of its parts. Augmentation is left out where real recordings are learnt alone: all of these but
-# `-band` begin with what simulated ECGs have taught `robust`.
+# `robust` without one of its parts. Augmentation and schedule are left out where real recordings are learnt alone: all
+# of these but `-band` begin with what simulated ECGs have taught `robust`.
 AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "anonymous"), 0.0)
 WITHOUT = {
     "robust-band": changed(ROBUST, signal={"band": None}),
     "robust-machine": changed(ROBUST, augmentation=AUGMENTED),
+    "robust-schedule": changed(ROBUST, training={name: getattr(PAPER.training, name) for name in SCHEDULE}),
     "robust-mixup": changed(ROBUST, augmentation={"mixup": 0.0}),
     "robust-both": changed(ROBUST, augmentation=AUGMENTED | {"mixup": 0.0}),
 }
@@ -227,7 +228,7 @@ def idea_of(name: str) -> Idea:
 
 def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor) -> Beginning:
     """What a run begins with: the network that the family's other devices taught, or that `robust` has left on the same
-    split; or one that learnt from simulated ECGs with `robust`'s augmentation, once for all splits and seeds and for
+    split; or one that learnt from simulated ECGs as `robust` does, once for all splits and seeds and for
     all recipes with the same signals.
     """
     if name.endswith("+init"):
@@ -237,8 +238,9 @@ def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, p
         return Beginning()
     work = results / "begins" / f"{recipe.training.simulated}-{input_name(recipe.signal)}"
     work.mkdir(parents=True, exist_ok=True)
-    augmented = dataclasses.replace(recipe, augmentation=ROBUST.augmentation)
-    taught = pretrain(augmented, work / "begin", work, processor, 1, math.inf)
+    schedule = {name: getattr(ROBUST.training, name) for name in SCHEDULE}
+    usual = changed(recipe, training=schedule, augmentation=dataclasses.asdict(ROBUST.augmentation))
+    taught = pretrain(usual, work / "begin", work, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
     weights, textbook, learned = taught[0], taught[0], taught[1]["learned"]
     if idea_of(name).second:

@@ -93,6 +93,8 @@ def test_what_is_left_out_is_all_that_differs() -> None:
     assert WITHOUT["robust-both"].augmentation == nothing
     assert WITHOUT["robust-machine"].augmentation == dataclasses.replace(nothing, mixup=ROBUST.augmentation.mixup)
     assert WITHOUT["robust-mixup"].augmentation == dataclasses.replace(ROBUST.augmentation, mixup=0)
+    assert dataclasses.replace(WITHOUT["robust-schedule"], training=ROBUST.training) == ROBUST
+    assert WITHOUT["robust-schedule"].training.schedule == "steps" and WITHOUT["robust-schedule"].training.stand_ins
     band = {"signal": dataclasses.replace(WITHOUT["robust-band"].signal, band=ROBUST.signal.band)}
     assert dataclasses.replace(WITHOUT["robust-band"], **band) == ROBUST != WITHOUT["robust-band"]
 
