@@ -644,10 +644,41 @@ def test_a_missing_header_is_assumed_where_that_is_asked_for(write_record, count
     np.testing.assert_array_equal(recording.counts, counts)
     assert recording.lead_names == STANDARD_LEADS and recording.sampling_frequency == 500.0
     assert recording.header.age is None and recording.header.sex is None and recording.header.codes == ()
+    assert not recording.baseline.any() and set(recording.adc_gain) == {1000.0}
     assert recording.repairs == (Repair("no-header", "12 leads at 500 Hz"),)
     path.with_suffix(".hea").write_text("no header")  # one that is there counts, whatever it says
     with pytest.raises(RecordingError):
         read_recording(path, assume_header=True)
+
+
+@pytest.mark.parametrize("code", ["16+24", "16x1+24"])
+def test_a_first_value_that_differs_is_enough(write_record, counts, code):
+    text = header_text("A0001", counts).replace(" 16+24 ", f" {code} ")
+    assert read_recording(write_record(header=text)).repairs == ()
+    text = text.replace(f" 16 0 {counts[3, 0]} ", f" 16 0 {counts[3, 0] + 1} ")
+    assert read_recording(write_record(header=text)).repairs == (Repair("checksum-differs", f"'{LEADS[3]}'"),)
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="the system does not tell what is open")
+def test_reading_leaves_nothing_open(write_record):
+    path = write_record()
+    before = len(list(Path("/proc/self/fd").iterdir()))
+    for _ in range(5):
+        read_recording(path)
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
+
+
+def test_a_signal_that_the_system_does_not_give_is_named(write_record, monkeypatch):
+    path, opened = write_record(), os.open
+
+    def refuse(name, *flags):
+        if str(name).endswith(".mat"):
+            raise PermissionError(13, "Permission denied")
+        return opened(name, *flags)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(RecordingError, match=r"A0001\.mat: cannot be read: Permission denied"):
+        read_recording(path)
 
 
 @pytest.mark.parametrize("name", [name for name in REPAIRS if name != "no-header"])
