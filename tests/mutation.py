@@ -35,7 +35,6 @@ TESTS = {
     "header": ("test_header_limits", "test_recording", "test_header_changes"),
     "recording": ("test_recording",),
     "ensemble": ("test_ensemble",),
-    "dataset": ("test_dataset",),  # joblib's other processes have the module as it is
     "store": ("test_store", "test_dataset"),
 }
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
