@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 from scipy.signal import butter, sosfiltfilt
 
+from benchmarks.ideas import LIMBS, swaps
 from benchmarks.judge import answers_of
 from benchmarks.pictures import small
 from benchmarks.study import VARIANTS, answered, idea_of, prepared, read_index, way_of
@@ -38,6 +39,7 @@ from leadwise.signals import prepare, side_numbers
 from leadwise.training import FoldRun
 
 MARKS = "os^Dv"
+ARMS = list(LIMBS).index("RA and LA")  # place of the arms among the swaps
 Signal = NDArray[np.float64]  # (leads, samples), mV
 Change = Callable[[Signal, float, Generator], Signal]  # of a signal with so many Hz
 
@@ -89,7 +91,7 @@ def lost(count: int) -> Change:
 
 def arms_swapped(signal: Signal, hertz: float, random: Generator) -> Signal:
     """The electrodes of both arms at each other's place: I turned round, II for III, aVR for aVL."""
-    return np.concatenate([-signal[:1], signal[[2, 1, 4, 3]], signal[5:]])
+    return swaps()[ARMS].numpy() @ signal
 
 
 CHANGES: dict[str, Change] = {

@@ -17,13 +17,13 @@ from matplotlib.figure import Figure
 
 from benchmarks.judge import together
 from benchmarks.pictures import small
-from benchmarks.study import LADDER, VARIANTS, Runs, grouped, test_sets, way_of
+from benchmarks.study import TRIED, VARIANTS, WITHOUT, Runs, grouped, test_sets, way_of
 from leadwise.files import whole_file
 from leadwise.recipes import ROBUST
 from leadwise.report.paper import BLUE, GREY, ORANGE, figure_bytes, own_settings
 from leadwise.report.tally import Rewards, bootstrap_interval, rewards_of
 
-SHOWN = (*LADDER, ROBUST.name)  # the recipes that have a place
+SHOWN = [name for name in VARIANTS if name not in WITHOUT | TRIED]  # what else was tried has tables
 TITLES = {
     "home": "home: fold 8",
     "home away": "away: six other sources",
@@ -36,8 +36,8 @@ Panel = dict[str, tuple[Rewards, Rewards, Rewards]]
 def panels(runs: Runs, seed: int) -> dict[str, Panel]:
     """By test set and recipe: what its answers earn, those of knowing nothing, and an oracle's."""
     found: dict[str, Panel] = {}
-    wanted = (name for name in runs if name[2] == seed and name[0] in VARIANTS and not name[1].startswith("adapt"))
-    names = sorted(wanted, key=lambda name: list(VARIANTS).index(name[0]))
+    wanted = (name for name in runs if name[2] == seed and name[0] in SHOWN and not name[1].startswith("adapt"))
+    names = sorted(wanted, key=lambda name: SHOWN.index(name[0]))
     for name, split, _ in names:
         mine = runs[name, split, seed]
         for test in test_sets(mine[0]):
@@ -59,7 +59,7 @@ def draw(found: dict[str, Panel]) -> Figure:
         figure = Figure(figsize=(width, 0.4 + sum(heights)), layout="constrained")
         parts = figure.subfigures(len(rows), 1, height_ratios=heights, squeeze=False)[:, 0]
         for part, row in zip(parts, rows, strict=True):
-            names = [name for name in VARIANTS if any(name in found[title] for title in row)]
+            names = [name for name in SHOWN if any(name in found[title] for title in row)]
             for place, title in enumerate(row):
                 axes = part.add_subplot(1, len(row), place + 1)
                 kinds = draw_panel(axes, found[title], names)
@@ -93,10 +93,7 @@ def score(rewards: Rewards) -> float:
 
 def main(results: Path, target: Path, seed: int = 2020) -> None:
     """Writes the picture."""
-    runs = grouped(results)
-    if any(name in SHOWN for name, _, _ in runs):  # what else was tried has tables
-        runs = {key: run for key, run in runs.items() if key[0] in SHOWN}
-    found = panels(runs, seed)
+    found = panels(grouped(results), seed)
     if not found:
         sys.exit(f"benchmarks.study_picture: {results} has no runs of seed {seed}")
     content = small(figure_bytes(draw(found), "png", 110))

@@ -164,9 +164,8 @@ class ColumnNetwork:
         if isinstance(block.shortcut, nn.Sequential):
             convolution, norm = block.shortcut
             assert isinstance(convolution, nn.Conv1d)
-            given = x[
-                :, :: convolution.stride[0]
-            ].contiguous()  # a convolution of 1 with a stride sees every second row
+            # a convolution of 1 with a stride sees every second row
+            given = x[:, :: convolution.stride[0]].contiguous()
             x = _norm(norm, nn.functional.linear(given, convolution.weight[:, :, 0]))
         return torch.relu_(torch.addcmul(x, y, gate))
 

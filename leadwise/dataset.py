@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass, replace
 from itertools import chain, compress, groupby, islice
 from operator import attrgetter, itemgetter
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple
 
 import joblib
 import numpy as np
@@ -31,7 +31,7 @@ from leadwise.header import MIN_FREQUENCY, Sex, reason_kind
 from leadwise.memory import keep_some_freed_memory
 from leadwise.progress import log, track
 from leadwise.recipes import SignalRecipe
-from leadwise.recording import RecordingError, read_recording
+from leadwise.recording import Header, RecordingError, read_recording
 from leadwise.signals import prepare, resampled_length, side_numbers
 from leadwise.store import ROW, Room, Store, Writer
 
@@ -96,27 +96,7 @@ def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
     return [path for _, path in sorted(found, key=itemgetter(0))]
 
 
-class Person(Protocol):
-    """What a header says of whose recording it is."""
-
-    @property
-    def name(self) -> str:
-        """The recording's."""
-
-    @property
-    def source(self) -> str:
-        """The database's prefix."""
-
-    @property
-    def age(self) -> float | None:
-        """Years."""
-
-    @property
-    def sex(self) -> Sex | None:
-        """Where it is known."""
-
-
-def patient_groups(headers: Sequence[Person]) -> tuple[str, ...]:
+def patient_groups(headers: Sequence[Header | _Prepared]) -> tuple[str, ...]:
     """A name for each recording's patient, (n,); recordings that may be of one patient get the same name.
 
     Only INCART tells: its two or three recordings of a patient are numbered in a row and carry the same age and sex.
