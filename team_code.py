@@ -161,10 +161,8 @@ class Job:
 
     def fit(self, parts: Parts, fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
         """Trains one fold, or carries it on."""
-        path, seed = (
-            self.checkpoint / checkpoint_name(fold, self.run),
-            self.recipe.training.seed + fold,
-        )  # networks of one beginning must differ
+        # another seed for each fold: networks of one beginning must differ
+        path, seed = self.checkpoint / checkpoint_name(fold, self.run), self.recipe.training.seed + fold
         start = self.beginning.state(fold) if self.beginning else None
         return train_fold(
             parts.dataset, parts.validation(fold), self.recipe, self.processor, path, seed, fold, plan, start, group

@@ -84,7 +84,7 @@ def faster_in_bf16() -> bool:
 def matrix_rate(processor: Processor) -> float:
     """Operations a second of a large matrix product in the processor's precision, the best of a few: the roof under
     which networks run. A multiplication and its addition are two operations."""
-    # large enough to keep all of the device busy, small enough for half a second
+    # large enough to keep all of the device busy, and no larger
     size, times = (8192 if processor.device.type == "cuda" else 1024), []
     matrix = torch.full((size, size), 1 / size, dtype=processor.dtype, device=processor.device)
     product = torch.empty_like(matrix)

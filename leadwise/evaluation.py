@@ -39,7 +39,7 @@ def read_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: 
     the output where one is missing, and ValueError where there are no headers; other outputs and files are ignored.
     """
     headers = find_headers(labels_folder)
-    # all outputs are looked for before any is read: what is missing is known at once, not after minutes
+    # all outputs are looked for before any is read: what is missing is known at once
     outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
     answers, scores = zip(*(_output_vectors(output, remark) for output in outputs), strict=True)
