@@ -1,33 +1,43 @@
 #!/usr/bin/env python3
-"""Scores a folder: driver.py MODEL DATA OUTPUT. One recording after the other would give the same, see team_code.py."""
+"""Score a folder of recordings: driver.py MODEL DATA OUTPUT."""
 
 import sys
 from pathlib import Path
 
-from leadwise.options import DriverOptions, Positional, parse
+import click
 
-POSITIONALS = (
-    Positional("MODEL", "folder with a trained model"),
-    Positional("DATA", "folder with recordings (.hea and .mat, also in subfolders)"),
-    Positional("OUTPUT", "folder that gets NAME.csv for each recording; made where it is missing"),
-)
+from leadwise.command_line import command
+from leadwise.options import DriverOptions
+
+HELP = """Score every recording of a folder.
+
+\b
+MODEL   folder with a trained model
+DATA    folder with recordings (.hea and .mat, also in subfolders)
+OUTPUT  folder for NAME.csv of each recording; created if missing
+"""
 
 
-def main() -> int:
-    """Runs the command; returns its exit status."""
-    folders, options = parse(DriverOptions, "Scores every recording of a folder.", POSITIONALS)
+@command(DriverOptions, HELP)
+@click.argument("model")
+@click.argument("data")
+@click.argument("output")
+def main(model: str, data: str, output: str, options: DriverOptions) -> int:
+    """Run the command and return its exit status."""
     # torch takes seconds to import: not for --help and for bad arguments
-    from leadwise.devices import choose_processor
-    from leadwise.ensemble import ModelError, load_model
-    from leadwise.progress import log_to_stdout
-    from leadwise.scoring import UnusableError, score_folder
+    from leadwise.model.ensemble import load_model
+    from leadwise.model.folder import ModelError
+    from leadwise.model.scoring import UnusableError, score_folder
+    from leadwise.network.devices import choose_processor
+    from leadwise.util.progress import log_to_stdout
 
     log_to_stdout()
     try:
-        model = load_model(folders.model, choose_processor(options))
-        data, output = Path(folders.data), Path(folders.output)
-        score_folder(model, data, output, options.batch_size, options.jobs, options.problems, options.strict)
-    except (ModelError, UnusableError, ValueError, OSError) as error:
+        loaded = load_model(model, choose_processor(options.device, options.precision, options.threads))
+        score_folder(
+            loaded, Path(data), Path(output), options.batch_size, options.jobs, options.problems, options.strict
+        )
+    except (ModelError, UnusableError) as error:
         print(f"driver.py: {error}", file=sys.stderr)
         return 1
     return 0

@@ -5,35 +5,45 @@ import json
 import sys
 from pathlib import Path
 
-from leadwise.devices import choose_processor
-from leadwise.ensemble import Model, ModelError
-from leadwise.ensemble import load_model as load_model_folder
-from leadwise.library import Result, result_of
-from leadwise.options import AnswerOptions, Positional, parse
-from leadwise.quality import remarks
-from leadwise.recording import REPAIRS, read_recording
-from leadwise.report.answer import answer, evidence_of, look_at
-from leadwise.scoring import score_files
-from leadwise.signals import SIGNAL_REPAIRS
+import click
+
+from leadwise.api import Result, result_of
+from leadwise.command_line import command
+from leadwise.ecg.leads import SIGNAL_REPAIRS
+from leadwise.ecg.quality import remarks
+from leadwise.ecg.recording import read_recording
+from leadwise.ecg.repairs import REPAIRS
+from leadwise.model.ensemble import Model
+from leadwise.model.ensemble import load_model as load_model_folder
+from leadwise.model.folder import ModelError
+from leadwise.model.scoring import score_files
+from leadwise.network.devices import choose_processor
+from leadwise.options import PredictionOptions
+from leadwise.report.annotated_recording import answer, evidence_of, look_at
 from team_code import load_12ECG_model, run_12ECG_classifier
 
 __all__ = ["load_12ECG_model", "run_12ECG_classifier"]
 
-POSITIONALS = (
-    Positional("MODEL", "folder with a trained model"),
-    Positional("RECORD", "recordings: NAME.hea, NAME.mat or NAME", nargs="+"),
-)
+HELP = """Print the diagnoses of recordings.
+
+\b
+MODEL   folder with a trained model
+RECORD  recordings: NAME.hea, NAME.mat or NAME
+"""
 
 
-def main() -> int:
-    """Runs the command; returns its exit status: 1 where a recording could not be used."""
-    arguments, options = parse(AnswerOptions, "Prints the diagnoses of recordings.", POSITIONALS)
-    paths = [Path(record) for record in arguments.record]
+@command(PredictionOptions, HELP)
+@click.argument("model_folder", metavar="MODEL")
+@click.argument("records", metavar="RECORD...", nargs=-1, required=True)
+def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions) -> int:
+    """Run the command and return its exit status: 1 if a recording could not be used."""
+    paths = [Path(record) for record in records]
     if options.plot and len(paths) > 1:
         print(f"get_12ECG_score.py: error: --plot draws one recording, not {len(paths)}", file=sys.stderr)
         return 2
     try:
-        model = load_model_folder(arguments.model, choose_processor(options))
+        processor = choose_processor(options.device, options.precision, options.threads)
+        model = load_model_folder(model_folder, processor)
         unusable = 0
         # one at a time, so that the first answer does not wait for the last
         for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
@@ -42,7 +52,7 @@ def main() -> int:
                 print(f"\n{path}")
                 print(f"  cannot be used: {result.problem}" if result.problem else result.table())
                 print("".join(f"  {line}\n" for line in doubts(path, result)), end="")
-            look_closer(model, Path(arguments.model), path, result, options)
+            look_closer(model, Path(model_folder), path, result, options)
             unusable += result.problem is not None
         if not options.json:
             print(f"\n{validation_note(model)}")
@@ -70,7 +80,7 @@ def doubts(path: Path, result: Result) -> list[str]:
     return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 
 
-def look_closer(model: Model, folder: Path, path: Path, result: Result, options: AnswerOptions) -> None:
+def look_closer(model: Model, folder: Path, path: Path, result: Result, options: PredictionOptions) -> None:
     """What --json prints and --plot draws of one recording."""
     if not (options.json or options.plot):
         return
@@ -83,7 +93,7 @@ def look_closer(model: Model, folder: Path, path: Path, result: Result, options:
         print(f"get_12ECG_score.py: no sheet, {path} cannot be read", file=sys.stderr)
     elif options.plot and look:
         from leadwise.report.answer_sheet import draw_answer  # here, since matplotlib takes its time to start
-        from leadwise.report.sheet import save_sheet
+        from leadwise.report.sheet.sheet import save_sheet
 
         save_sheet(options.plot, draw_answer(model, look, result, evidence))
 

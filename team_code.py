@@ -1,438 +1,117 @@
-"""Leadwise, top to bottom: training from a data folder, loading a model folder, scoring one recording after the other.
+"""The functions that the organisers' scripts of 2020 and 2021 call: train a model, load it, score a recording.
 
-These are the functions that the organisers' scripts of 2020 and 2021 call, directly or through
-train_12ECG_classifier.py and run_12ECG_classifier.py; our own commands call them too. The machinery is in leadwise/.
+Training (`leadwise.training.run.train`): prepare the recordings, train each fold, search its thresholds, save the
+model. Loading (`leadwise.model.ensemble.load_model`): read the folder, check it, build the networks. Scoring
+(`leadwise.model.scoring.score_arrays`): read the header, prepare the signal, run the networks, decide on labels.
 """
 
 from __future__ import annotations
 
-import dataclasses
-import platform
-import shutil
-from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from leadwise.calibration import Calibration, fit
-from leadwise.checkpoint import begin_or_resume, checkpoint_name
-from leadwise.classes import CODES
-from leadwise.dataset import Dataset, assign_folds, data_fingerprint, prepare_dataset
-from leadwise.decision import Answer, make_rule
-from leadwise.devices import Processor, choose_processor
-from leadwise.distributed import ALONE, Group, joined
-from leadwise.ensemble import (
-    TEXTBOOK,
-    Beginning,
-    Model,
-    ModelError,
-    fold_file,
-    networks_of,
-    read_beginning,
-    read_facts,
-    save_facts,
-    save_network,
-    save_seen,
-    tidy,
-)
-from leadwise.ensemble import load_model as load_model_folder
-from leadwise.familiarity import ways_of
-from leadwise.files import as_json, remove_half_written
-from leadwise.memory import keep_freed_memory, pass_over_imports
-from leadwise.metric import challenge_metric
-from leadwise.options import NetworkOptions, TrainingOptions, from_environment
-from leadwise.plan import TimePlan
-from leadwise.pretraining import pretrain
-from leadwise.progress import log, log_to_stdout
-from leadwise.recipes import RECIPES, Recipe
-from leadwise.scoring import score_arrays
-from leadwise.stopping import EXIT_STATUS, Stopped, sigterm_stops, stoppable
-from leadwise.thresholds import best_constant_answer, search_thresholds
-from leadwise.training import VERSION, FoldResult, train_fold
-from leadwise.validation import Validation
-
-PAGES = ("report.html", "model_card.md")  # what a finished training leaves for people, beside model.json
-
-# ------------------------------------------------------------------------------------------------------------ training
+from leadwise.challenge.classes import CODES
+from leadwise.command_line import from_environment
+from leadwise.model.ensemble import Model
+from leadwise.model.ensemble import load_model as load_model_folder
+from leadwise.model.scoring import score_arrays
+from leadwise.network.devices import choose_processor
+from leadwise.options import NetworkOptions, TrainingOptions
+from leadwise.training.run import train
+from leadwise.util.progress import log_to_stdout
 
 
 def training_code(data_directory: str, model_directory: str, options: TrainingOptions | None = None) -> None:
-    """Trains a model on the recordings in `data_directory` and leaves it in the folder `model_directory`.
+    """Train a model on the recordings in a folder.
 
-    Without `options` they come from the LEADWISE_* variables. A run that was cut off is carried on; a finished model
-    of the same recordings and recipe is left as it is. After each fold the folder is a model of the folds so far, and
-    after SIGTERM also of the epochs so far of the fold in work; where there is no epoch yet, SystemExit(143) is raised.
-    Where torchrun started several processes they train together.
+    Parameters
+    ----------
+    data_directory : str
+        Folder with the training recordings, also in subfolders.
+    model_directory : str
+        Folder for the model. A run that was interrupted is resumed; a finished model of the same recordings and recipe
+        is left as it is. After each fold the folder is a model of the folds so far, and after SIGTERM also of the
+        epochs so far of the current fold.
+    options : TrainingOptions, optional
+        By default the LEADWISE_* variables.
+
+    Raises
+    ------
+    SystemExit
+        With status 143 if SIGTERM comes before the first epoch ends; with status 2 if a variable cannot be used.
+    ValueError
+        If the recordings or the options allow no training.
     """
     log_to_stdout()
-    options = options or from_environment(TrainingOptions)
-    keep_freed_memory()
-    pass_over_imports()
-    processor = choose_processor(options)
-    with joined() as group:
-        train_model(data_directory, Path(model_directory), options, processor, group)
-
-
-@dataclass(frozen=True, eq=False)
-class Job:
-    """One training: what was asked for, and what its folds have in common."""
-
-    model: Path
-    options: TrainingOptions
-    processor: Processor
-    recipe: Recipe
-    beginning: Beginning | None  # the networks that its own begin with
-    run: dict[str, Any]  # what tells it from any other training
-    simulated: dict[str, Any] | None = None  # how many simulated ECGs its networks have learnt from before, if any
-    textbook: dict[str, Any] | None = None  # what model.json says of the network that these alone have taught
-
-    @classmethod
-    def of(cls, data_directory: str, model: Path, options: TrainingOptions, processor: Processor) -> Job:
-        """The training of the recordings in a folder."""
-        recipe = chosen_recipe(options)
-        beginning = read_beginning(options.init, recipe) if options.init else None
-        # whatever would give another model is in it: a run is carried on only where all of that is the same
-        run = {"recipe": recipe.as_dict(), "data": data_fingerprint(data_directory, recipe.signal), "version": VERSION}
-        run["init"] = beginning.checksum if beginning else ""
-        return cls(model, options, processor, recipe, beginning, run)
-
-    @property
-    def origin(self) -> dict[str, Any]:
-        """What model.json says of where its networks began."""
-        return {"init": self.run["init"], "simulated": self.simulated}
-
-    @property
-    def fewer_simulated(self) -> str:
-        """What simulated ECGs had of the recipe's number and epochs, where time took some."""
-        recipe, found = self.recipe.training, self.simulated or {"recordings": 0, "epochs": 0}
-        recordings, epochs = found["recordings"], found["epochs"]
-        whole = (recordings, epochs) == (recipe.simulated, recipe.simulated_epochs)
-        if whole or not recipe.simulated or self.run["init"]:
-            return ""
-        return (
-            f"{recordings} of {recipe.simulated} simulated ECGs, {epochs} of {recipe.simulated_epochs} epochs of them"
-        )
-
-    @property
-    def checkpoint(self) -> Path:
-        """Where all that is unfinished lies."""
-        return self.model / "checkpoint"
-
-    def pretrained(self) -> Job:
-        """The same, with a network that simulated ECGs have taught for all of its own to begin with, where the recipe
-        wants that and no other network is given."""
-        if not self.recipe.training.simulated or self.beginning:
-            return self
-        path, work = self.checkpoint / checkpoint_name("-simulated", self.run), self.options.work or self.checkpoint
-        limit = 3600 * self.options.max_hours  # s
-        taught = pretrain(self.recipe, path, work, self.processor, self.options.jobs, limit)
-        if taught is None:  # the time is too short: random weights, as published
-            return self
-        state, facts = taught
-        simulated = {key: facts[key] for key in ("recordings", "epochs")}
-        beginning = Beginning((state,), frozenset(), "", (state, {"learned": facts["learned"]}))
-        return dataclasses.replace(self, beginning=beginning, simulated=simulated)
-
-    def with_textbook(self, dataset: Dataset) -> Job:
-        """The same, its textbook's network written, where the recipe hears one and there is one to begin with.
-
-        Its opinion weighs as much as that of one source of the training data."""
-        if not self.recipe.decision.textbook or not self.beginning or not self.beginning.textbook:
-            return self
-        state, facts = self.beginning.textbook
-        checksum = save_network(self.model, TEXTBOOK, state, self.options.half)
-        share = 1 / (1 + len(set(dataset.sources)))  # a half beside one source, a seventh beside six
-        told = {"file": TEXTBOOK, "sha256": checksum, "share": share, "learned": facts["learned"]}
-        return dataclasses.replace(self, textbook=told)
-
-    def prepare(self, data_directory: str) -> Parts:
-        """Its recordings, prepared, with the parts that validate its folds."""
-        work = self.options.work or self.checkpoint
-        dataset = prepare_dataset(data_directory, work, self.recipe.signal, self.options.jobs)
-        seen = self.beginning.seen if self.beginning else frozenset()
-        # the same seed for every run of a recipe: folds of two models can be compared
-        folds = assign_folds(dataset, self.recipe.training.folds, self.recipe.training.seed)
-        return Parts(dataset, folds, np.isin(dataset.names, list(seen)), [*dataset.names, *seen])
-
-    def fit(self, parts: Parts, fold: int, plan: TimePlan, group: Group) -> FoldResult | None:
-        """Trains one fold, or carries it on."""
-        # another seed for each fold: networks of one beginning must differ
-        path, seed = self.checkpoint / checkpoint_name(fold, self.run), self.recipe.training.seed + fold
-        start = self.beginning.state(fold) if self.beginning else None
-        return train_fold(
-            parts.dataset, parts.validation(fold), self.recipe, self.processor, path, seed, fold, plan, start, group
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """The recordings of a training and what validates each fold."""
-
-    dataset: Dataset
-    folds: NDArray[np.int64]  # (n,) the fold that each recording validates ...
-    seen: NDArray[np.bool_]  # (n,) ... unless the networks that the training begins with have seen it
-    names: list[str]  # of all recordings that its networks have seen in the end
-
-    def validation(self, fold: int) -> NDArray[np.bool_]:
-        """What validates a fold, (n,): nothing that was seen, so that no score is flattered. Raises ValueError where
-        that leaves none."""
-        validation = (self.folds == fold) & ~self.seen
-        if not validation.any():
-            raise ValueError(f"fold {fold}: the networks given by --init have seen every recording that would validate")
-        return validation
-
-
-def train_model(data_directory: str, model: Path, options: TrainingOptions, processor: Processor, group: Group) -> None:
-    """What `training_code` says, in each of the processes of the group; the leader writes the model."""
-    job = Job.of(data_directory, model, options, processor)
-    # first what a run that was killed has left: half a file, or weights that model.json does not know of
-    group.leader_first(lambda: remove_half_written(model, job.checkpoint))
-    group.leader_first(lambda: tidy(model))
-    if group.leader_first(lambda: is_finished(model, job.run) and not options.fresh):
-        if group.leads:
-            end_finished(model, job.checkpoint, data_directory, options.pages)
-        return
-
-    for name in PAGES:  # of an earlier model: they would tell of weights that are no longer there
-        (model / name).unlink(missing_ok=True)
-    group.leader_first(lambda: begin_or_resume(job.checkpoint, job.run, options.fresh))
-    folds: list[dict[str, Any]] = []
-    with sigterm_stops():
-        try:
-            with stoppable():
-                parts = group.leader_first(lambda: job.prepare(data_directory))
-            job = group.leader_first(job.pretrained)
-            train_folds(job.with_textbook(parts.dataset) if group.leads else job, parts, folds, group)
-        except Stopped:
-            return end_unfinished(model, len(folds))
-    if not group.leads:
-        return
-    shutil.rmtree(job.checkpoint)  # only now: until here everything could be carried on
-    log.info("%s: %d networks", model, len(folds))
-    if options.pages:
-        leave_pages(model, data_directory)
-
-
-def train_folds(job: Job, parts: Parts, folds: list[dict[str, Any]], group: Group) -> None:
-    """Trains fold after fold, and adds to `folds` what model.json says of each; the model is complete after each.
-
-    With as many processes as folds each trains its own. Raises Stopped where SIGTERM leaves more to do.
-    """
-    recipe = job.recipe
-    networks = min(recipe.training.networks or recipe.training.folds, recipe.training.folds)
-    plan = TimePlan(recipe.training.epochs, networks, limit=3600 * job.options.max_hours)
-    learnt = Validation.of(parts.dataset, recipe.signal.sampling_frequency)
-    if group.size >= plan.folds > 1:
-        fit_own(job, parts, plan, group)
-        if not group.leads:
-            return
-        group = ALONE  # the leader finds all folds trained
-    while (fold := len(folds)) < plan.folds:
-        validation, result = parts.validation(fold), job.fit(parts, fold, plan, group)
-        folds += [{}] if result else []  # else the time is over, and the plan has no further folds
-        stopped = result.unfinished if result else ""
-        if group.leads:  # the others only count
-            if result:
-                folds[fold] = finish_fold(job.model, fold, result, parts.dataset, validation, recipe, job.options.half)
-                learnt.note(fold, validation, result.probabilities)
-                learnt.save(job.model)
-            facts = training_facts(parts.dataset, job.processor, folds, plan, stopped) | job.origin
-            if not facts["unfinished"]:
-                facts["shortened"] = "; ".join(filter(None, (facts["shortened"], job.fewer_simulated)))
-            save_seen(job.model, parts.names)  # before the facts, so that no model is ever without it
-            ways = ways_of(parts.dataset.acquisitions)
-            save_facts(job.model, recipe, prior_answer(parts.dataset), folds, facts, ways, job.textbook)
-        if stopped:
-            raise Stopped
-
-
-def fit_own(job: Job, parts: Parts, plan: TimePlan, group: Group) -> None:
-    """Trains the fold of this process's number, where there is one, into its checkpoint; then all wait for the last."""
-    try:
-        if group.rank < plan.folds:
-            job.fit(parts, group.rank, TimePlan(plan.epochs, group.rank + 1, limit=plan.limit), ALONE)
-    finally:
-        group.wait()  # also where SIGTERM stops it: the leader goes on with what there is
-
-
-def chosen_recipe(options: TrainingOptions) -> Recipe:
-    """The named recipe with the numbers that the options replace, each replacement told."""
-    recipe = RECIPES[options.recipe]
-    # what replaces a number of the recipe is told and recorded, so that no figure passes for the recipe's own
-    numbers = {key: getattr(recipe.training, key) for key in ("epochs", "folds", "networks", "seed", "simulated")}
-    for line in options.overrides(f"recipe {recipe.name}", numbers):
-        log.info("%s", line)
-    given = {key: getattr(options, key) for key in numbers if getattr(options, key) is not None}
-    return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **given))
-
-
-def is_finished(model: Path, run: dict[str, Any]) -> bool:
-    """Whether the folder holds all networks of this run: of the same recordings and the same recipe, not stopped on
-    the way. Fewer than the recipe's where the time was too short for all."""
-    try:
-        facts = read_facts(model)
-    except ModelError:
-        return False
-    training = facts["training"]
-    # weights of another recipe or of other data are not this run's, however whole they are
-    same = facts["recipe"] == as_json(run["recipe"]) and training.get("data") == run["data"]
-    same = same and training.get("init", "") == run["init"]
-    return same and not training.get("unfinished") and all((model / name).exists() for name in networks_of(facts))
-
-
-def end_finished(model: Path, checkpoint: Path, data_directory: str, pages: bool) -> None:
-    """Says that there is nothing to train; does what a run that was killed at its very end had still to do."""
-    shutil.rmtree(checkpoint, ignore_errors=True)
-    log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
-    if pages and not all((model / name).exists() for name in PAGES):
-        leave_pages(model, data_directory)
-
-
-def end_unfinished(model: Path, folds: int) -> None:
-    """Says what SIGTERM leaves; raises SystemExit with the status of a stopped process where that is no model yet."""
-    if folds:
-        log.info("%s: stopped, a model of %d networks so far; the same command carries on", model, folds)
-    else:
-        log.info("stopped before the end of the first epoch; the same command carries on")
-        raise SystemExit(EXIT_STATUS)
-
-
-def leave_pages(model: Path, data_directory: str) -> None:
-    """Writes the report and the model card into a finished model's folder; where that fails the model stays as it is,
-    and a line says why."""
-    try:
-        from leadwise.report.training_page import write_pages  # here, since matplotlib takes its time to start
-
-        with sigterm_stops(), stoppable():
-            write_pages(model, data_directory)
-            log.info("%s: the report of this training", model / PAGES[0])
-    except Stopped:
-        log.info("stopped: the model is complete, its report is not")
-    except Exception as error:  # whatever it is, a training of days must not end with it
-        log.warning("no report of this training: %s: %s", type(error).__name__, error)
-
-
-def finish_fold(
-    model: Path,
-    fold: int,
-    result: FoldResult,
-    dataset: Dataset,
-    validation: NDArray[np.bool_],
-    recipe: Recipe,
-    half: bool,
-) -> dict[str, Any]:
-    """Writes the fold's network and finds its way to labels on the validation part; returns what model.json says of
-    the fold. The thresholds are searched whatever the recipe decides by: their scores are the published ones' kin."""
-    labels = dataset.labels[validation]
-    search = search_thresholds(labels, result.probabilities, recipe.decision)
-    log.info(
-        "fold %d: validation score %.3f at 0.5, %.3f with the common threshold %g, %.3f with one for each class",
-        fold, search.score_half, search.score_common, search.common, search.score_full,
-    )  # fmt: skip
-    facts: dict[str, Any] = {
-        "file": fold_file(fold),
-        "sha256": save_network(model, fold_file(fold), result.state, half),
-        "thresholds": search.thresholds.tolist(),
-        "common_threshold": search.common,
-        "validation_recordings": len(labels),
-        "validation_scores": {"half": search.score_half, "common": search.score_common, "full": search.score_full},
-    }
-    if recipe.decision.method == "reward":
-        facts |= calibration_facts(result, dataset, validation, recipe)
-    # by the rule as the finished model will have it, of this one network: what the card says of each class
-    answers = make_rule(recipe.decision, [facts]).answer(result.probabilities[None].astype(np.float64)).labels
-    counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
-    if recipe.decision.method == "reward":
-        facts["validation_scores"]["reward"] = challenge_metric(labels, answers)
-        log.info("fold %d: validation score %.3f by expected reward", fold, facts["validation_scores"]["reward"])
-    return facts | {
-        "validation_counts": {name: right.sum(0).tolist() for name, right in counts.items()},
-        "best_epoch": result.best_epoch + 1,
-        "epochs": result.history,
-        "setbacks": result.setbacks,
-    }
-
-
-def calibration_facts(
-    result: FoldResult, dataset: Dataset, validation: NDArray[np.bool_], recipe: Recipe
-) -> dict[str, Any]:
-    """What `decision.RewardRule` asks for: the network's calibration, on the validation part, of what it was taught;
-    how frequent the classes were in that, and among the labels, in the training part."""
-    targets = dataset.targets(recipe.training.stand_ins)
-    calibration: Calibration = fit(targets[validation], result.probabilities)
-    frequencies = {"learned": targets[~validation].mean(0), "labelled": dataset.labels[~validation].mean(0)}
-    return {"calibration": dataclasses.asdict(calibration)} | {key: each.tolist() for key, each in frequencies.items()}
-
-
-def prior_answer(dataset: Dataset) -> Answer:
-    """What to say of a recording that says nothing: the class frequencies, and the best labels for all alike."""
-    return Answer(best_constant_answer(dataset.labels)[None], dataset.labels.mean(0, keepdims=True))
-
-
-def training_facts(
-    dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]], plan: TimePlan, unfinished: str
-) -> dict[str, Any]:
-    """What model.json says of the training; `seconds` are those of all epochs, also of runs that were cut off, and
-    `unfinished` says why more is to follow, if it is."""
-    if not unfinished and len(folds) < plan.folds:  # a model in between: the next fold comes
-        unfinished = f"{len(folds)} of {plan.folds} folds"
-    return {
-        "unfinished": unfinished,
-        "shortened": "" if unfinished else shortened([len(fold["epochs"]) for fold in folds], *plan.wanted),
-        "data": dataset.fingerprint,
-        "recordings": len(dataset),
-        "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
-        "recordings_per_class": dict(zip(CODES, dataset.labels.sum(0).tolist(), strict=True)),
-        "left_out": dict(sorted(Counter(dataset.left_out.values()).items())),
-        "repairs": dataset.repairs,
-        "versions": {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__},
-        "device": processor.name,
-        "precision": processor.precision,
-        "threads": torch.get_num_threads(),
-        "seconds": round(sum(epoch["seconds"] for fold in folds for epoch in fold["epochs"]), 1),
-    }
-
-
-def shortened(epochs: Sequence[int], all_epochs: int, all_folds: int) -> str:
-    """What the folds had of the recipe's epochs and folds, where time or losses that are not finite took some."""
-    if len(epochs) == all_folds and min(epochs) == all_epochs:
-        return ""
-    return f"{len(epochs)} of {all_folds} folds, with {', '.join(map(str, epochs))} of {all_epochs} epochs"
-
-
-# ------------------------------------------------------------------------------------------------------------- scoring
+    train(data_directory, model_directory, options or from_environment(TrainingOptions))
 
 
 def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
-    """The model in a folder, ready for `run_model`. One model serves every lead set, so `leads` (2021) is not used."""
-    return load_model_folder(model_folder, choose_processor(from_environment(NetworkOptions)))
+    """Load the model in a folder for `run_model`.
+
+    Parameters
+    ----------
+    model_folder : str
+        Folder that a training left.
+    leads : sequence of str, optional
+        The leads of the recordings (2021). Not used: one model serves every lead set.
+
+    Raises
+    ------
+    ModelError
+        If the folder is not a model; names the file.
+    """
+    options = from_environment(NetworkOptions)
+    return load_model_folder(model_folder, choose_processor(options.device, options.precision, options.threads))
 
 
 def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[str], list[int], list[float]]:
-    """Scores one recording, from its header's text and its ADC counts (leads, samples); never raises for a recording.
+    """Score one recording as the organisers' script of 2021 asks for it; never raises for a recording.
 
-    Returns the 24 codes, their labels (0 or 1) and their probabilities, in the order of the Challenge's weights.
+    Parameters
+    ----------
+    model : Model
+        From `load_model`.
+    header : str
+        Text of the header.
+    recording : (leads, samples) array
+        ADC counts.
+
+    Returns
+    -------
+    classes, labels, probabilities
+        24 SNOMED CT codes, labels (0 or 1) and probabilities, in the order of the weight matrix. A recording
+        that cannot be used gets the training prior.
     """
-    answer = score_arrays(model, header, recording)
-    return list(CODES), answer.labels.astype(int).tolist(), answer.scores.tolist()
+    prediction = score_arrays(model, header, recording)
+    return list(CODES), prediction.labels.astype(int).tolist(), prediction.scores.tolist()
 
 
 def load_12ECG_model(model_folder: str) -> Model:
-    """The model in a folder, as the driver of 2020 asks for it."""
+    """Load the model in a folder, as the driver of 2020 asks for it. See `load_model`."""
     return load_model(model_folder)
 
 
 def run_12ECG_classifier(
     data: NDArray[Any], header_data: Sequence[str], model: Model
 ) -> tuple[list[int], list[float], list[str]]:
-    """Scores one recording, from its ADC counts (leads, samples) and its header's lines; never raises for a recording.
+    """Score one recording as the organisers' driver of 2020 asks for it; never raises for a recording.
 
-    Returns the 24 labels (0 or 1), their probabilities and their codes, in the order of the Challenge's weights.
+    Parameters
+    ----------
+    data : (leads, samples) array
+        ADC counts.
+    header_data : sequence of str
+        Lines of the header.
+    model : Model
+        From `load_12ECG_model`.
+
+    Returns
+    -------
+    labels, scores, classes
+        24 labels (0 or 1), probabilities and SNOMED CT codes, in the order of the Challenge's weight matrix.
     """
-    answer = score_arrays(model, header_data, data)
-    return answer.labels.astype(int).tolist(), answer.scores.tolist(), list(CODES)
+    prediction = score_arrays(model, header_data, data)
+    return prediction.labels.astype(int).tolist(), prediction.scores.tolist(), list(CODES)

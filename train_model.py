@@ -1,29 +1,31 @@
 #!/usr/bin/env python3
-"""Trains a model: train_model.py DATA MODEL. The story is in team_code.py."""
+"""Train a model: train_model.py DATA MODEL. The steps are in team_code.py."""
 
 import sys
 from pathlib import Path
 
-from leadwise.options import Positional, TrainingOptions, parse
+import click
 
-POSITIONALS = (
-    Positional("DATA", "folder with the training recordings (.hea and .mat, also in subfolders)"),
-    Positional("MODEL", "folder that the model is written to; made where it is missing"),
-)
+from leadwise.command_line import command
+from leadwise.options import TrainingOptions
+
+HELP = """Train a model on a folder of recordings.
+
+\b
+DATA   folder with the training recordings (.hea and .mat, also in subfolders)
+MODEL  folder for the model; created if missing
+"""
 
 
-def main() -> int:
-    """Runs the command; returns its exit status."""
-    folders, options = parse(TrainingOptions, "Trains a model on a folder of recordings.", POSITIONALS)
+@command(TrainingOptions, HELP)
+@click.argument("data")
+@click.argument("model")
+def main(data: str, model: str, options: TrainingOptions) -> None:
+    """Run the command."""
     from team_code import training_code  # torch takes seconds to import: not for --help and for bad arguments
 
-    try:
-        Path(folders.model).mkdir(parents=True, exist_ok=True)
-        training_code(folders.data, folders.model, options)
-    except (ValueError, OSError) as error:
-        print(f"train_model.py: {error}", file=sys.stderr)
-        return 1
-    return 0
+    Path(model).mkdir(parents=True, exist_ok=True)
+    training_code(data, model, options)
 
 
 if __name__ == "__main__":

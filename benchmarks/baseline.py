@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from leadwise.classes import CODES
-from leadwise.network import ResidualBlock, SEResNet
+from leadwise.challenge.classes import CODES
+from leadwise.network.se_resnet import ResidualBlock, SEResNet
 from leadwise.recipes import PAPER
 
 WINDOW, SAMPLING_FREQUENCY = 4096, 257

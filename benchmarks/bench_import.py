@@ -11,8 +11,8 @@ from pathlib import Path
 
 from benchmarks.material import write_recording
 from benchmarks.run import Row
-from leadwise.classes import CODES
-from leadwise.outputs import write_output
+from leadwise.challenge.classes import CODES
+from leadwise.challenge.outputs import write_output
 
 ROOT = Path(__file__).resolve().parents[1]
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_import_")  # removed when the process ends

@@ -23,11 +23,12 @@ from benchmarks.baseline import score_folder as score_plainly
 from benchmarks.bench_training import processor
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
-from leadwise.decision import Answer
-from leadwise.ensemble import Model, fold_file, load_model, save_facts, save_network
-from leadwise.network import SEResNet
+from leadwise.decision.rules import Answer
+from leadwise.model.ensemble import Model, load_model
+from leadwise.model.folder import fold_file, save_facts, save_network
+from leadwise.model.scoring import score_files, score_folder
+from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import RECIPES
-from leadwise.scoring import score_files, score_folder
 from leadwise.simulate import simulate
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_inference_")  # removed when the process ends

@@ -7,8 +7,8 @@ from functools import cache
 
 import numpy as np
 
-from leadwise.metric import challenge_metric, evaluate
-from leadwise.thresholds import decide, search_thresholds
+from leadwise.challenge.metric import challenge_metric, evaluate
+from leadwise.decision.thresholds import decide, search_thresholds
 from tests import naive
 
 RECORDINGS = 37_749  # training recordings of the Challenge with a scored diagnosis

@@ -11,9 +11,9 @@ from pathlib import Path
 from benchmarks import baseline
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
-from leadwise.dataset import prepare_dataset
-from leadwise.memory import keep_freed_memory, pass_over_imports
+from leadwise.data.prepare import prepare_dataset
 from leadwise.recipes import PAPER
+from leadwise.util.memory import keep_freed_memory, pass_over_imports
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_preparing_")  # removed when the process ends
 RECORDINGS, PART = 4_000, 1 / 16

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from benchmarks import baseline
 from benchmarks.material import write_recording
 from benchmarks.run import Row
+from leadwise.ecg.preprocessing import prepare
+from leadwise.ecg.recording import read_recording
 from leadwise.recipes import RECIPES, SignalRecipe
-from leadwise.recording import read_recording
-from leadwise.signals import prepare
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_reading_")  # removed when the process ends
 PAPER = RECIPES["paper"].signal  # linear interpolation, counts

@@ -15,12 +15,13 @@ import torch
 from benchmarks.baseline import Trainer
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
-from leadwise.dataset import prepare_dataset
-from leadwise.devices import Processor, choose_processor
-from leadwise.memory import keep_freed_memory
-from leadwise.options import NetworkOptions
+from leadwise.data.prepare import prepare_dataset
+from leadwise.network.devices import Processor, choose_processor
 from leadwise.recipes import PAPER
-from leadwise.training import Examples, FoldRun, train_epoch
+from leadwise.training.epoch import train_epoch
+from leadwise.training.examples import Examples
+from leadwise.training.fold_state import FoldRun
+from leadwise.util.memory import keep_freed_memory
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_training_")  # removed when the process ends
 BATCHES = 2
@@ -36,7 +37,7 @@ def paths() -> list[Path]:
 @cache
 def processor() -> Processor:
     """The CPU as a command takes it: in bf16 where it is faster in that."""
-    return choose_processor(NetworkOptions(device="cpu", threads=torch.get_num_threads()))
+    return choose_processor("cpu")
 
 
 @cache

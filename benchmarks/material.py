@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from leadwise.classes import CODES
+from leadwise.challenge.classes import CODES
 from tests.conftest import header_text, v4_matrix
 
 SIGNALS = 32  # different ones

@@ -19,17 +19,18 @@ import numpy as np
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from leadwise.classes import CODES
-from leadwise.dataset import prepare_dataset
-from leadwise.devices import choose_processor
-from leadwise.ensemble import load_model
-from leadwise.options import NetworkOptions, from_environment
-from leadwise.outputs import write_output
+from leadwise.challenge.classes import CODES
+from leadwise.challenge.outputs import write_output
+from leadwise.data.prepare import prepare_dataset
+from leadwise.ecg.discovery import find_records
+from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.recording import read_recording
+from leadwise.model.ensemble import load_model
+from leadwise.network.devices import choose_processor
 from leadwise.recipes import PAPER
-from leadwise.recording import read_recording
-from leadwise.scoring import find_records
-from leadwise.signals import prepare, side_numbers
-from leadwise.training import Examples, FoldRun, train_epoch
+from leadwise.training.epoch import train_epoch
+from leadwise.training.examples import Examples
+from leadwise.training.fold_state import FoldRun
 
 STEPS = 4
 # What a kernel's name says it is for; the first that matches counts.
@@ -68,7 +69,7 @@ def print_table(seconds: dict[str, float], count: int, unit: str) -> None:
 
 def profile_training(data: str) -> None:
     """A few training steps of one fold, by kind of operation."""
-    processor = choose_processor(from_environment(NetworkOptions))
+    processor = choose_processor()
     with tempfile.TemporaryDirectory() as work:
         dataset = prepare_dataset(data, work, PAPER.signal)
         examples = Examples.of(dataset, processor.device)
@@ -91,7 +92,7 @@ def profile_training(data: str) -> None:
 
 def profile_driver(model_folder: str, data: str) -> None:
     """All recordings of a folder from file to CSV, by stage, in batches as the driver has them."""
-    model = load_model(model_folder, choose_processor(from_environment(NetworkOptions)))
+    model = load_model(model_folder, choose_processor())
     records, watch = find_records(Path(data)), Stopwatch()
     with tempfile.TemporaryDirectory() as output:
         for first in range(0, len(records), 64):

@@ -70,7 +70,7 @@ def watch(status: Path, most: list[float], over: threading.Event) -> None:
 
 def prepare(data: str, work: str) -> None:
     """Prepares a folder."""
-    from leadwise.dataset import prepare_dataset
+    from leadwise.data.prepare import prepare_dataset
     from leadwise.recipes import QUICK
 
     prepare_dataset(data, work, QUICK.signal)
@@ -80,11 +80,13 @@ def epoch(data: str, work: str) -> None:
     """Trains for one epoch on prepared recordings."""
     import torch
 
-    from leadwise.dataset import load_dataset
-    from leadwise.devices import CPU
-    from leadwise.memory import keep_freed_memory
+    from leadwise.data.dataset import load_dataset
+    from leadwise.network.devices import CPU
     from leadwise.recipes import QUICK
-    from leadwise.training import Examples, FoldRun, train_epoch
+    from leadwise.training.epoch import train_epoch
+    from leadwise.training.examples import Examples
+    from leadwise.training.fold_state import FoldRun
+    from leadwise.util.memory import keep_freed_memory
 
     keep_freed_memory()
     dataset = load_dataset(Path(work, "prepared"))
@@ -94,8 +96,9 @@ def epoch(data: str, work: str) -> None:
 
 def model(folder: str, recipe: str, networks: str) -> None:
     """Writes a model that never learned."""
-    from leadwise.ensemble import Answer, fold_file, save_facts, save_network
-    from leadwise.network import SEResNet
+    from leadwise.decision.rules import Answer
+    from leadwise.model.folder import fold_file, save_facts, save_network
+    from leadwise.network.se_resnet import SEResNet
     from leadwise.recipes import RECIPES
 
     path, folds = Path(folder), []

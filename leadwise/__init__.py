@@ -6,31 +6,32 @@ first asked for, so that `import leadwise` alone loads neither torch nor NumPy.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
+from typing import Any as _Any
 
-if TYPE_CHECKING:
+if _TYPE_CHECKING:
     from leadwise import simulate as simulate
-    from leadwise.ensemble import ModelError as ModelError
-    from leadwise.library import Classifier as Classifier
-    from leadwise.library import Result as Result
-    from leadwise.library import evaluate as evaluate
-    from leadwise.library import load as load
-    from leadwise.metric import Scores as Scores
+    from leadwise.api import Classifier as Classifier
+    from leadwise.api import Result as Result
+    from leadwise.api import evaluate as evaluate
+    from leadwise.api import load as load
+    from leadwise.challenge.metric import Scores as Scores
+    from leadwise.model.folder import ModelError as ModelError
 
 __version__ = "0.1.0"
 __all__ = ["Classifier", "ModelError", "Result", "Scores", "__version__", "evaluate", "load", "simulate"]
 
-_PLACES = {"ModelError": "ensemble", "Scores": "metric"}  # all others are the library's
+_PLACES = {"ModelError": "model.folder", "Scores": "challenge.metric"}  # all others are the api's
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> _Any:
     """What is in `__all__`, from the module that has it, imported now (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'leadwise' has no attribute {name!r}")
     if name == "simulate":
-        return import_module("leadwise.simulate")
-    value = getattr(import_module(f"leadwise.{_PLACES.get(name, 'library')}"), name)
+        return _import_module("leadwise.simulate")
+    value = getattr(_import_module(f"leadwise.{_PLACES.get(name, 'api')}"), name)
     globals()[name] = value  # the next one who asks finds it at once
     return value
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 
 @dataclass(frozen=True)
@@ -171,3 +171,52 @@ def _part_from_dict(part: type[Any], values: dict[str, Any]) -> Any:
     if strange := (names - YOUNGER - set(values)) | (set(values) - names):
         raise ValueError(f"{part.__name__}: {', '.join(sorted(strange))} missing or unknown")
     return part(**{name: tuple(value) if isinstance(value, list) else value for name, value in values.items()})
+
+
+# What a model folder may say: far more than any model has, and little enough for any machine.
+MOST = 1 << 17  # a number of a recipe: windows of eight minutes at 257 Hz
+
+
+def check_numbers(recipe: Recipe) -> None:
+    """Raises ValueError where a recipe has a value of another type than usual, or one that no recording fits: a file
+    decides neither how much memory is taken nor what runs."""
+    for part in (recipe.signal, recipe.network, recipe.decision):
+        for name, hint in get_type_hints(type(part)).items():
+            if get_origin(hint) is Literal and getattr(part, name) not in get_args(hint):
+                raise ValueError(f"{name} {getattr(part, name)!r} is none of {', '.join(get_args(hint))}")
+        for field in dataclasses.fields(part):
+            if field.default is not None:  # a band has its own check
+                _check_value(field.name, getattr(part, field.name), field.default)
+    signal, network, usual = recipe.signal, recipe.network, NetworkRecipe()
+    if not signal.overlap < signal.window or signal.sampling_frequency == 0:
+        raise ValueError(f"window {signal.window}, overlap {signal.overlap}, at {signal.sampling_frequency} Hz")
+    check_band(signal)
+    numbers = usual.demographics + (signal.scale != "none")
+    if (network.leads, network.demographics, network.classes) != (usual.leads, numbers, usual.classes):
+        raise ValueError(f"not {usual.leads} leads, {numbers} numbers beside the signal, {usual.classes} classes")
+    if not 0 < network.reduction <= min(network.block_channels) or network.stem_channels == 0:
+        raise ValueError(f"channels {network.stem_channels}, {network.block_channels}, reduction {network.reduction}")
+    if not network.kernel % 2 == network.stem_kernel % 2 == 1:
+        raise ValueError(f"kernels {network.stem_kernel} and {network.kernel}")
+
+
+def _check_value(name: str, value: Any, usual: Any) -> None:
+    """Raises ValueError where a value is not of the usual one's type, or a number beyond what is believed."""
+    if isinstance(usual, tuple) and isinstance(value, tuple) and value:
+        for item in value:
+            _check_value(name, item, usual[0])
+    elif type(value) is not type(usual) and (type(value), type(usual)) != (int, float):
+        raise ValueError(f"{name} {value!r}")
+    elif value == () or (isinstance(value, int | float) and not 0 <= value <= MOST):
+        raise ValueError(f"{name} {value!r} is not within 0 to {MOST}")
+
+
+def check_band(signal: SignalRecipe) -> None:
+    """Raises ValueError where a recipe's band is none."""
+    if signal.band is None:
+        return
+    if not all(type(edge) in (int, float) for edge in signal.band) or len(signal.band) != 2:
+        raise ValueError(f"band {signal.band!r}")
+    low, high = signal.band
+    if not 0 < low < high < signal.sampling_frequency / 2:
+        raise ValueError(f"band {low} to {high} Hz at {signal.sampling_frequency} Hz")

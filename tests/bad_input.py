@@ -20,9 +20,13 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from leadwise import header, matlab, quality, recording, scoring, signals
-from leadwise.ensemble import Model
-from leadwise.scoring import Scored, find_records, score_files
+from leadwise.ecg import header, matlab, preprocessing, quality, recording, repairs, signal_files
+from leadwise.ecg import leads as leads_module
+from leadwise.ecg.discovery import find_records
+from leadwise.model import scoring
+from leadwise.model.ensemble import Model
+from leadwise.model.prediction import Scored
+from leadwise.model.scoring import score_files
 from tests.conftest import LEADS, header_text, v4_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -288,7 +292,7 @@ def outcomes(model: Model, folder: Path) -> dict[str, str]:
 
 # --- Every reason, from the program's own lines
 
-SOURCES = (header, matlab, recording, signals, scoring)
+SOURCES = (header, matlab, recording, signal_files, leads_module, preprocessing, scoring)
 
 
 def reasons() -> dict[str, list[str]]:
@@ -330,7 +334,7 @@ def tables(model: Model) -> dict[str, str]:
         found = outcomes(model, Path(folder))
     rows = [f"| {_cell(kind.title)} | {_cell(found[name])} |" for name, kind in kinds.items()]
     return {
-        "repairs": _list({**header.REPAIRS, **signals.SIGNAL_REPAIRS}),
+        "repairs": _list({**repairs.REPAIRS, **leads_module.SIGNAL_REPAIRS}),
         "remarks": _list(quality.REMARKS),
         "reasons": "\n\n".join(
             f"`{name}`\n\n" + "\n".join(f"- {_cell(text)}" for text in texts) for name, texts in reasons().items()
@@ -359,8 +363,8 @@ def filled(document: str, contents: Mapping[str, str]) -> str:
 
 def main() -> None:
     """Writes the tables of docs/bad-input.md anew."""
-    from leadwise.ensemble import load_model
-    from tests.test_ensemble import write_model
+    from leadwise.model.ensemble import load_model
+    from tests.model.test_ensemble import write_model
 
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder, "model"))

@@ -6,9 +6,9 @@ Lists of lists go in, (recordings, 24); nothing is shared with the fast code but
 import math
 from itertools import groupby
 
-from leadwise.classes import CODES, EQUIVALENTS, REWARDS, SINUS_RHYTHM
-from leadwise.metric import challenge_metric as fast_challenge_metric
-from leadwise.thresholds import decide
+from leadwise.challenge.classes import CODES, EQUIVALENTS, REWARDS, SINUS_RHYTHM
+from leadwise.challenge.metric import challenge_metric as fast_challenge_metric
+from leadwise.decision.thresholds import decide
 
 NAN = float("nan")
 

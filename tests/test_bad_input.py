@@ -15,18 +15,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from leadwise import scoring
-from leadwise.dataset import prepare_dataset
-from leadwise.decision import Answer
-from leadwise.ensemble import Model, load_model
-from leadwise.header import REPAIRS, reason_kind
-from leadwise.outputs import read_output
+from leadwise.challenge.outputs import read_output
+from leadwise.data.prepare import prepare_dataset
+from leadwise.decision.rules import Answer
+from leadwise.ecg import recording
+from leadwise.ecg.discovery import find_records
+from leadwise.ecg.leads import SIGNAL_REPAIRS
+from leadwise.ecg.recording import read_recording
+from leadwise.ecg.repairs import REPAIRS, reason_kind
+from leadwise.model import scoring
+from leadwise.model.ensemble import Model, load_model
+from leadwise.model.prediction import Scored
+from leadwise.model.scoring import score_arrays, score_folder
+from leadwise.model.scoring_summary import Account
 from leadwise.recipes import SignalRecipe
-from leadwise.recording import read_recording
-from leadwise.scoring import Account, Scored, find_records, printable, score_arrays, score_folder
-from leadwise.signals import SIGNAL_REPAIRS
+from leadwise.util.text import printable
 from tests.bad_input import DOCUMENT, GOOD, KINDS, TEXT, Kind, filled, outcome, reasons, tables, write_kinds
-from tests.test_ensemble import PRIOR, write_model
+from tests.model.test_ensemble import PRIOR, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -222,7 +227,7 @@ def test_an_unknown_failure_of_one_recording_does_not_end_the_run(
             raise ZeroDivisionError("a bug")
         return read_recording(path, **options)
 
-    monkeypatch.setattr(scoring, "read_recording", fail)
+    monkeypatch.setattr(recording, "read_recording", fail)
     for path in kinds[0].glob("X100[01].*"):
         (tmp_path / path.name).symlink_to(path)
     account = score_folder(model, tmp_path, tmp_path / "out")

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import rates
 from benchmarks.run import LONG, SHORTEST, Result, Row, as_json, cpu_seconds, find_rows, main, measure, table
 from leadwise.simulate import write_folder
+from studies import rates
 
 
 class Clock:

@@ -11,18 +11,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import header_text, v4_matrix
 from safetensors.torch import load_file
 
 import team_code
-from leadwise.classes import CODES
-from leadwise.ensemble import load_model
+from leadwise.challenge.classes import CODES
+from leadwise.challenge.outputs import read_output
+from leadwise.ecg.discovery import find_records
+from leadwise.ecg.preprocessing import demographics, prepare
+from leadwise.ecg.recording import read_recording
+from leadwise.model.ensemble import load_model
+from leadwise.model.scoring import score_arrays, score_files
 from leadwise.options import TrainingOptions
-from leadwise.outputs import read_output
-from leadwise.recording import read_recording
-from leadwise.scoring import find_records, score_arrays, score_files
-from leadwise.signals import demographics, prepare
-from leadwise.training import FoldResult, train_fold
+from leadwise.training import run as run_module
+from leadwise.training.fold import FoldResult, train_fold
+from tests.conftest import header_text, v4_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("--recipe", "quick", "--epochs", "1", "--jobs", "1")
@@ -127,7 +129,7 @@ def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
             raise KeyboardInterrupt
         return train_fold(*arguments)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(team_code, "train_fold", stop_at_the_second_fold)
+    monkeypatch.setattr(run_module, "train_fold", stop_at_the_second_fold)
     options = TrainingOptions(recipe="quick", epochs=1, jobs=1, pages=False)
     with pytest.raises(KeyboardInterrupt):
         team_code.training_code(str(data), str(tmp_path), options)

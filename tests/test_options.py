@@ -2,44 +2,71 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.options import (
-    COMMANDS,
-    DriverOptions,
-    NetworkOptions,
-    Option,
-    Options,
-    Positional,
-    TrainingOptions,
-    cores,
-    from_environment,
-    parse,
-)
+from leadwise.command_line import command, from_environment
+from leadwise.options import COMMANDS, DriverOptions, Option, Options, TrainingOptions, cores
 
-FOLDERS = (Positional("DATA", "recordings"), Positional("MODEL", "folder of the model"))
+
+@pytest.fixture(autouse=True)
+def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith("LEADWISE_")]:
+        monkeypatch.delenv(name)
+
+
+@contextmanager
+def variables(environ: Mapping[str, str] | None) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in (environ or {}).items():
+            patch.setenv(name, value)
+        yield
+
+
+def run(table: type[Options], argv: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, Any]:
+    """Run a command of two positional arguments; its exit status, and what its function was called with."""
+    called: list[dict[str, Any]] = []
+
+    @command(table, "What it does.")
+    @click.argument("data")
+    @click.argument("model")
+    def main(**values: Any) -> None:
+        called.append(values)
+
+    with variables(environ):
+        status = main(list(argv))
+    return status, called[0] if called else None
 
 
 def training(*argv: str, environ: Mapping[str, str] | None = None) -> TrainingOptions:
-    return parse(TrainingOptions, "Trains.", FOLDERS, ["data", "model", *argv], environ or {}, "train")[1]
+    status, values = run(TrainingOptions, ["data", "model", *argv], environ)
+    assert status == 0
+    options: TrainingOptions = values["options"]
+    return options
 
 
 def refusal(capsys: pytest.CaptureFixture[str], argv: Sequence[str], environ: Mapping[str, str]) -> str:
     """The one line that a command prints before it exits with 2."""
-    with pytest.raises(SystemExit) as stopped:
-        parse(TrainingOptions, "Trains.", FOLDERS, argv, environ, "train")
-    assert stopped.value.code == 2
+    assert run(TrainingOptions, argv, environ) == (2, None)
     printed = capsys.readouterr()
     assert printed.out == ""
     assert printed.err.endswith("\n") and printed.err.count("\n") == 1
     return printed.err
+
+
+def read(table: type[Any], environ: Mapping[str, str]) -> Any:
+    with variables(environ):
+        return from_environment(table)
 
 
 def test_without_flag_and_variable_every_option_has_its_default() -> None:
@@ -71,17 +98,8 @@ def test_an_empty_variable_counts_as_not_set() -> None:
 
 def test_positional_arguments_stand_before_between_and_after_flags() -> None:
     for argv in (["a", "b", "--epochs", "2"], ["--epochs", "2", "a", "b"], ["a", "--epochs", "2", "b"]):
-        folders, options = parse(TrainingOptions, "Trains.", FOLDERS, argv, {})
-        assert (folders.data, folders.model, options.epochs) == ("a", "b", 2)
-
-
-def test_positional_arguments_may_be_many_or_missing() -> None:
-    records = (Positional("MODEL", "folder"), Positional("RECORD", "header", "+"))
-    arguments, _ = parse(NetworkOptions, "Scores.", records, ["m", "a", "--device", "cpu", "b"], {})
-    assert (arguments.model, arguments.record) == ("m", ["a", "b"])
-    tables = (Positional("LABELS", "folder"), Positional("SCORES.csv", "file", "?"))
-    assert parse(Options, "Evaluates.", tables, ["l"], {})[0].scores is None
-    assert parse(Options, "Evaluates.", tables, ["l", "s"], {})[0].scores == "s"
+        _, values = run(TrainingOptions, argv)
+        assert (values["data"], values["model"], values["options"].epochs) == ("a", "b", 2)
 
 
 @pytest.mark.parametrize(
@@ -116,24 +134,45 @@ def test_no_flag_may_be_shortened(capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_variable_of_another_command_is_no_error() -> None:
     assert training(environ={"LEADWISE_BATCH_SIZE": "none of my business"}) == TrainingOptions()
     with pytest.raises(SystemExit):
-        from_environment(DriverOptions, {"LEADWISE_BATCH_SIZE": "none of my business"})
+        read(DriverOptions, {"LEADWISE_BATCH_SIZE": "none of my business"})
 
 
 def test_without_a_command_line_the_variables_alone_count(capsys: pytest.CaptureFixture[str]) -> None:
-    options = from_environment(TrainingOptions, {"LEADWISE_RECIPE": "quick", "LEADWISE_SEED": "0", "PATH": "/bin"})
+    options = read(TrainingOptions, {"LEADWISE_RECIPE": "quick", "LEADWISE_SEED": "0", "PATH": "/bin"})
     assert (options.recipe, options.seed) == ("quick", 0)
     with pytest.raises(SystemExit) as stopped:
-        from_environment(TrainingOptions, {"LEADWISE_SEED": "-1"})
+        read(TrainingOptions, {"LEADWISE_SEED": "-1"})
     assert stopped.value.code == 2
     assert capsys.readouterr().err == "error: LEADWISE_SEED: '-1' is not a whole number of at least 0\n"
 
 
-def test_the_process_environment_is_read_where_none_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_command_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    called = []
+
+    @command(TrainingOptions, "Trains.")
+    @click.argument("data")
+    def main(data: str, options: TrainingOptions) -> int:
+        called.append((data, options.epochs, options.folds))
+        return 3
+
     monkeypatch.setenv("LEADWISE_EPOCHS", "4")
-    monkeypatch.setattr(sys, "argv", ["train", "data", "model", "--folds", "3"])
-    _, options = parse(TrainingOptions, "Trains.", FOLDERS)
-    assert (options.epochs, options.folds) == (4, 3)
-    assert from_environment(TrainingOptions).epochs == 4
+    monkeypatch.setattr(sys, "argv", ["train", "data", "--folds", "3"])
+    assert main() == 3
+    assert called == [("data", 4, 3)]
+
+
+@pytest.mark.parametrize(
+    ("error", "status", "line"), [(ValueError("no"), 1, "no"), (KeyboardInterrupt(), 130, "interrupted")]
+)
+def test_a_failure_is_one_line_and_an_exit_status(
+    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @command(Options, "Fails.")
+    def main(options: Options) -> None:
+        raise error
+
+    assert main([]) == status
+    assert capsys.readouterr().err.strip() == f"test_options.py: {line}"
 
 
 def test_an_override_is_told_with_what_it_replaces_and_where_it_comes_from() -> None:
@@ -147,7 +186,7 @@ def test_an_override_is_told_with_what_it_replaces_and_where_it_comes_from() -> 
     assert training("--epochs", "3", environ={"LEADWISE_EPOCHS": "12"}).overrides("recipe paper", recipe) == [
         "epochs: 3 (recipe paper has 50; LEADWISE_EPOCHS has 12), from --epochs"
     ]
-    batch = from_environment(DriverOptions, {"LEADWISE_BATCH_SIZE": "8"})
+    batch = read(DriverOptions, {"LEADWISE_BATCH_SIZE": "8"})
     assert batch.overrides() == ["batch-size: 8 (default 64), from LEADWISE_BATCH_SIZE"]
 
 
@@ -155,22 +194,18 @@ def test_what_replaces_nothing_is_not_told() -> None:
     assert training("--device", "auto", "--jobs", "1", environ={"LEADWISE_DEVICE": "auto"}).overrides() == []
 
 
-@pytest.mark.parametrize("command", COMMANDS)
-def test_help_shows_flag_and_variable_of_every_option(
-    command: type[Options], capsys: pytest.CaptureFixture[str]
-) -> None:
-    with pytest.raises(SystemExit) as stopped:
-        parse(command, "What it does.", FOLDERS, ["--help"], {"LEADWISE_QQQ": "1"})
-    assert stopped.value.code == 0
-    shown = "".join(capsys.readouterr().out.split())  # argparse breaks long lines
-    for one in command.table():
+@pytest.mark.parametrize("table", COMMANDS)
+def test_help_shows_flag_and_variable_of_every_option(table: type[Options], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(table, ["--help"], {"LEADWISE_QQQ": "1"}) == (0, None)
+    shown = "".join(capsys.readouterr().out.split())  # click breaks long lines
+    for one in table.table():
         assert one.flag in shown
         assert f"[{one.variable};default:" in shown
 
 
 def test_options_of_one_name_are_the_same_in_all_commands() -> None:
     seen: dict[str, Option] = {}
-    for one in (one for command in COMMANDS for one in command.table()):
+    for one in (one for table in COMMANDS for one in table.table()):
         assert (seen.setdefault(one.name, one).default, seen[one.name].help) == (one.default, one.help)
 
 
@@ -180,12 +215,12 @@ def test_a_number_is_taken_only_as_digits(text: str, number: int) -> None:
         if candidate.isascii() and candidate.isdigit() and int(candidate) >= 1:
             assert training(f"--epochs={candidate}").epochs == int(candidate)
         else:
-            with pytest.raises(SystemExit):
-                training(f"--epochs={candidate}")
+            assert run(TrainingOptions, ["data", "model", f"--epochs={candidate}"]) == (2, None)
 
 
 def test_options_need_no_torch() -> None:
     code = (
-        "import sys, leadwise.options as o; o.from_environment(o.TrainingOptions, {}); sys.exit('torch' in sys.modules)"
+        "import sys, leadwise.options; from leadwise.command_line import from_environment;"
+        "from_environment(leadwise.options.TrainingOptions); sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], check=False).returncode == 0

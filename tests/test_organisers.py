@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leadwise.classes import CODES
+from leadwise.challenge.classes import CODES
 from tests.conftest import LEADS, header_text, v4_matrix
 
 ROOT = Path(__file__).resolve().parents[1]

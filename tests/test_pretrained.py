@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 import leadwise
-from leadwise.ensemble import SEEN, TEXTBOOK
-from leadwise.library import ABBREVIATIONS
-from leadwise.signals import STANDARD_LEADS
+from leadwise.api import ABBREVIATIONS
+from leadwise.ecg.leads import STANDARD_LEADS
+from leadwise.model.folder import SEEN, TEXTBOOK
 from leadwise.simulate import simulate
 from leadwise.simulate.folder import write_folder
 

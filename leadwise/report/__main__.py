@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from leadwise.ensemble import ModelError
+from leadwise.model.folder import ModelError
 from leadwise.report.training_page import write_pages
 
 

@@ -6,13 +6,14 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from leadwise.classes import DIAGNOSES
-from leadwise.ensemble import Model
-from leadwise.library import Result, validation_figures
-from leadwise.report.answer import Look
-from leadwise.report.layout import SECONDS
+from leadwise.api import Result, validation_figures
+from leadwise.challenge.classes import DIAGNOSES
+from leadwise.model.ensemble import Model
+from leadwise.report.annotated_recording import Look
 from leadwise.report.occlusion import Evidence
-from leadwise.report.sheet import Finding, caption_of, draw_sheet
+from leadwise.report.sheet.layout import SECONDS
+from leadwise.report.sheet.panel import Finding
+from leadwise.report.sheet.sheet import caption_of, draw_sheet
 
 
 def draw_answer(model: Model, look: Look, result: Result, evidence: Evidence | None) -> Figure:

@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from leadwise.classes import CODES, DIAGNOSES
-from leadwise.evaluation import Evaluated
-from leadwise.metric import Scores
+from leadwise.challenge.classes import CODES, DIAGNOSES
+from leadwise.challenge.evaluation import Evaluated
+from leadwise.challenge.metric import Scores
 from leadwise.report.sources import CHALLENGE, citations, source_name
-from leadwise.report.tally import bootstrap_interval, class_counts, rewards_of
+from leadwise.report.statistics import bootstrap_interval, class_counts, rewards_of
 
 FEW = 20  # recordings of a class: with fewer a model hardly knows it
 

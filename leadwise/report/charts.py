@@ -18,8 +18,8 @@ from matplotlib.colors import ListedColormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from leadwise.report.paper import BLUE, ORANGE, figure_bytes, own_settings
-from leadwise.report.tally import Calibration
+from leadwise.report.sheet.paper import BLUE, ORANGE, figure_bytes, own_settings
+from leadwise.report.statistics import Calibration
 
 INK = "#010203"  # stands for the page's colour until the SVG is written
 SHADES = ListedColormap(colormaps["cividis"](np.linspace(0.3, 1, 256)))  # its dark end is lost on a dark page

@@ -15,9 +15,9 @@ from itertools import chain, islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ensemble import Model
-from leadwise.report.layout import Span
-from leadwise.signals import window_starts
+from leadwise.ecg.preprocessing import window_starts
+from leadwise.model.ensemble import Model
+from leadwise.report.sheet.layout import Span
 
 HIDDEN = 0.5  # s
 AT_ONCE = 64  # altered recordings in memory

@@ -17,20 +17,24 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from leadwise.dataset import find_recordings
-from leadwise.decision import make_rule
-from leadwise.ensemble import Model, load_model, read_facts
-from leadwise.evaluation import Evaluated
-from leadwise.files import write_text
-from leadwise.header import REPAIRS, reason_kind
-from leadwise.metric import Scores, challenge_metric, evaluate
-from leadwise.progress import duration
+from leadwise.challenge.evaluation import Evaluated
+from leadwise.challenge.metric import Scores, challenge_metric, evaluate
+from leadwise.decision.rules import make_rule
+from leadwise.decision.thresholds import decide, threshold_curves
+from leadwise.ecg.discovery import find_recordings
+from leadwise.ecg.leads import SIGNAL_REPAIRS
+from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.recording import read_recording
+from leadwise.ecg.repairs import REPAIRS, RecordingError, reason_kind
+from leadwise.model.ensemble import Model, load_model
+from leadwise.model.folder import read_facts
+from leadwise.model.validation_results import FEMALE, MALE, UNKNOWN, Validation, load_validation
 from leadwise.recipes import recipe_from_dict
-from leadwise.recording import RecordingError, read_recording
 from leadwise.report import charts
 from leadwise.report.card import model_card
 from leadwise.report.charts import Bar
-from leadwise.report.leads import (
+from leadwise.report.evaluation_page import HEADS, SHORT, listed, page_content, render, told_of
+from leadwise.report.lead_importance import (
     MOST,
     Gates,
     LeadWorth,
@@ -40,12 +44,10 @@ from leadwise.report.leads import (
     one_network,
     worth_of_leads,
 )
-from leadwise.report.page import HEADS, SHORT, listed, page_content, render, told_of
 from leadwise.report.sources import source_name
-from leadwise.report.tally import bootstrap_interval, rewards_of
-from leadwise.signals import SIGNAL_REPAIRS, prepare, side_numbers
-from leadwise.thresholds import decide, threshold_curves
-from leadwise.validation import FEMALE, MALE, UNKNOWN, Validation, load_validation
+from leadwise.report.statistics import bootstrap_interval, rewards_of
+from leadwise.util.files import write_text
+from leadwise.util.progress import duration
 
 AGES = tuple(range(0, 101, 5))  # years; the last bin holds all above
 OLDEST = 97.5  # PTB-XL writes 300 for over 89
@@ -147,7 +149,7 @@ def training_page(training: Training, model: Model | None) -> str:
         "left_out": _left_out(training.facts),
     }
     pictures |= {name: Markup(svg) for name, svg in leads.get("pictures", {}).items()}
-    return render("training.html", content | more | {"pictures": pictures})
+    return render("training_page.html", content | more | {"pictures": pictures})
 
 
 # ------------------------------------------------------------------------------------------------------- facts, tables

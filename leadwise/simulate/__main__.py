@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from leadwise.progress import log_to_stdout
 from leadwise.simulate.databases import DATABASES, DEFAULT_SOURCES
 from leadwise.simulate.folder import write_folder
+from leadwise.util.progress import log_to_stdout
 
 
 def _parser() -> argparse.ArgumentParser:

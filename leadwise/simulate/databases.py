@@ -14,7 +14,7 @@ from functools import cache
 import numpy as np
 from numpy.random import Generator
 
-from leadwise.classes import DATA_FOLDER, DIAGNOSES, EQUIVALENTS, find_diagnosis
+from leadwise.challenge.classes import DATA_FOLDER, DIAGNOSES, EQUIVALENTS, find_diagnosis
 from leadwise.simulate.patient import CRITERIA, compatible, diagnoses_of
 
 

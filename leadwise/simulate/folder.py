@@ -11,8 +11,6 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from leadwise.files import whole_file, write_text
-from leadwise.progress import track
 from leadwise.simulate.databases import (
     DATABASES,
     DEFAULT_SOURCES,
@@ -25,6 +23,8 @@ from leadwise.simulate.databases import (
 from leadwise.simulate.dipole import LEADS
 from leadwise.simulate.ecg import simulate
 from leadwise.simulate.patient import CRITERIA
+from leadwise.util.files import whole_file, write_text
+from leadwise.util.progress import track
 
 COUNTS_PER_MV = 1000
 

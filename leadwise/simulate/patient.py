@@ -12,7 +12,7 @@ from typing import Any
 
 from numpy.random import Generator
 
-from leadwise.classes import find_diagnosis
+from leadwise.challenge.classes import find_diagnosis
 
 Choice = tuple[float, float] | tuple[str, ...]  # a range, drawn from uniformly, or names, of which one is chosen
 

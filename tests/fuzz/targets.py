@@ -22,9 +22,10 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from leadwise.header import MAX_LEADS, REPAIRS, Notes, RecordingError, Refused, parse_header
-from leadwise.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
-from leadwise.recording import read_recording
+from leadwise.ecg.header import MAX_LEADS, parse_header
+from leadwise.ecg.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
+from leadwise.ecg.recording import read_recording
+from leadwise.ecg.repairs import REPAIRS, Notes, RecordingError, Refused
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 COUNTS = np.arange(12 * 7, dtype=np.int16).reshape(12, 7) % 13
@@ -137,7 +138,8 @@ def _folder() -> str:
 
 def model(raw: bytes) -> None:
     """The reader of model folders: model.json and one network, whose checksum is made to fit."""
-    from leadwise.ensemble import ModelError, load_model
+    from leadwise.model.ensemble import load_model
+    from leadwise.model.folder import ModelError
 
     description, _, weights = raw.partition(SEPARATOR)
     folder = Path(_folder())
@@ -156,10 +158,10 @@ def _model_seeds() -> list[bytes]:
     has the same weights."""
     import torch
 
-    from leadwise.classes import CODES
-    from leadwise.decision import Answer
-    from leadwise.ensemble import save_facts, save_network
-    from leadwise.network import SEResNet
+    from leadwise.challenge.classes import CODES
+    from leadwise.decision.rules import Answer
+    from leadwise.model.folder import save_facts, save_network
+    from leadwise.network.se_resnet import SEResNet
     from leadwise.recipes import DecisionRecipe, NetworkRecipe, Recipe, SignalRecipe
 
     torch.set_num_threads(1)

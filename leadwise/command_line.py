@@ -1,0 +1,153 @@
+"""Build click commands from the option tables of `options.py`, and read the LEADWISE_ variables through them.
+
+A flag wins over its variable. An unknown flag or variable, or a value that cannot be, ends the command with one line on
+standard error and exit status 2; what fails ends it with status 1, Ctrl-C with 130.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Callable, Sequence
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+from click.core import ParameterSource
+
+from leadwise.options import KNOWN_VARIABLES, Kind, Option, Options, Origin
+
+PREFIX = "LEADWISE"
+Table = TypeVar("Table", bound=Options)
+
+
+class _KindType(click.ParamType[Any]):
+    """A click type that converts text as a `Kind` does."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.name = kind, kind.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Convert text; keep what is a value already."""
+        if not isinstance(value, str):
+            return value
+        try:
+            return self.kind.convert(value)
+        except ValueError as expected:
+            self.fail(f"{value!r} is not {expected}", param, ctx)
+
+
+class _SwitchType(_KindType, click.types.BoolParamType):
+    """A switch: click wants a boolean type for a pair of flags."""
+
+
+class _Command(click.Command):
+    """A command whose option values arrive as one table, the keyword argument `options`."""
+
+    def __init__(self, *arguments: Any, table: type[Options], **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self.table = table
+        self.params += [_click_option(one) for one in table.table()]
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Call the function with the positional arguments and the table."""
+        names = [one.name for one in self.table.table()]
+        ctx.params["options"] = _table(self.table, ctx, {name: ctx.params.pop(name) for name in names})
+        return super().invoke(ctx)
+
+
+def command(table: type[Options], help: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+    """Make a click command of a function that takes positional arguments and `options`, an instance of `table`.
+
+    The function returns its exit status, or None for 0. The command returns the status instead of exiting, prints one
+    line for a ValueError, OSError or usage error, and reads `sys.argv` where it is given no arguments.
+    """
+
+    def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
+        name = f"{Path(function.__code__.co_filename).name}"
+        made = _Command(name, callback=function, table=table, help=help, epilog="A flag wins over its variable.")
+        made.params = [*reversed(getattr(function, "__click_params__", [])), *made.params]
+
+        @wraps(function)
+        def run(argv: Sequence[str] | None = None) -> int:
+            return _run(made, sys.argv[1:] if argv is None else argv)
+
+        return run
+
+    return decorate
+
+
+def from_environment(table: type[Table]) -> Table:
+    """Read the options from the LEADWISE_ variables alone, for functions that the organisers' scripts call.
+
+    Exits with status 2 and one line on standard error if a variable is unknown or its value cannot be.
+    """
+    empty = _Command("", callback=lambda options: options, table=table)
+    try:
+        _check_variables()
+        with empty.make_context("", [], auto_envvar_prefix=PREFIX) as context:
+            options: Table = empty.invoke(context)
+            return options
+    except click.UsageError as error:
+        print(f"error: {_message(error)}", file=sys.stderr)
+        raise SystemExit(2) from None
+
+
+def _run(made: click.Command, argv: Sequence[str]) -> int:
+    try:
+        if "--help" not in argv:
+            _check_variables()
+        status = made.main([*argv], made.name, standalone_mode=False, auto_envvar_prefix=PREFIX)
+        return int(status or 0)
+    except click.UsageError as error:
+        print(f"{made.name}: error: {_message(error)} (--help lists the options)", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, click.Abort):
+        print(f"{made.name}: interrupted", file=sys.stderr)
+        return 130
+    except (ValueError, OSError) as error:
+        print(f"{made.name}: {error}", file=sys.stderr)
+        return 1
+
+
+def _click_option(one: Option) -> click.Option:
+    text = f"{one.help} [{one.variable}; default: {one.default}]"
+    if one.kind.is_switch:
+        flags = f"{one.flag}/{one.flag.replace('--', '--no-', 1)}"
+        return click.Option([flags], default=None, help=text, type=_SwitchType(one.kind))
+    return click.Option([one.flag], default=None, help=text, type=_KindType(one.kind), metavar=one.kind.metavar)
+
+
+def _table(table: type[Table], context: click.Context, values: dict[str, Any]) -> Table:
+    """Build the table from the values that were given, with the origin of each."""
+    origins = {}
+    for one in table.table():
+        source = context.get_parameter_source(one.name)
+        if source is ParameterSource.ENVIRONMENT:
+            origins[one.name] = Origin(one.variable)
+        elif source is ParameterSource.COMMANDLINE:
+            origins[one.name] = Origin(one.flag, os.environ.get(one.variable) or None)
+    return table(origins=origins, **{name: values[name] for name in origins})
+
+
+def _check_variables() -> None:
+    """Raise UsageError if a LEADWISE_ variable is set that no command knows."""
+    for name in os.environ:
+        if name.startswith(f"{PREFIX}_") and name not in KNOWN_VARIABLES:
+            nearest = difflib.get_close_matches(name, KNOWN_VARIABLES, n=1)
+            raise click.UsageError(f"{name}: no such variable{f'; did you mean {nearest[0]}?' if nearest else ''}")
+
+
+def _message(error: click.UsageError) -> str:
+    """Describe a usage error in one line that begins with the flag or variable."""
+    if isinstance(error, click.NoSuchOption):
+        nearest = f"; did you mean {error.possibilities[0]}?" if error.possibilities else ""
+        return f"{error.option_name}: no such option{nearest}"
+    if isinstance(error, click.BadParameter) and isinstance(error.param, click.Option) and error.ctx:
+        source = error.ctx.get_parameter_source(error.param.name or "")
+        flag = error.param.opts[0]
+        variable = f"{PREFIX}_{flag[2:].replace('-', '_').upper()}"
+        return f"{variable if source is ParameterSource.ENVIRONMENT else flag}: {error.message}"
+    return " ".join(error.format_message().split())

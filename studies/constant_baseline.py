@@ -1,0 +1,32 @@
+"""The score of knowing nothing: python -m studies.constant_baseline MODEL LABELS
+
+Answers every recording in the folder LABELS with the prior of the model in MODEL (the training recordings' class
+frequencies as scores, the best constant labels) and prints the evaluator's figures for that.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+
+from leadwise.challenge.classes import label_vector
+from leadwise.challenge.evaluation import find_headers, scores_table
+from leadwise.challenge.metric import evaluate
+from leadwise.ecg.header import header_codes
+from leadwise.model.folder import read_facts
+
+
+def main(model: str, labels_folder: str) -> None:
+    """Prints the two lines."""
+    prior = read_facts(model)["prior"]
+    labels = np.array([label_vector(header_codes(header.read_bytes())) for header in find_headers(labels_folder)])
+    answers = np.tile(np.array(prior["labels"], bool), (len(labels), 1))
+    scores = np.tile(np.array(prior["scores"]), (len(labels), 1))
+    print(scores_table(evaluate(labels, answers, scores)), end="")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m studies.constant_baseline MODEL LABELS")
+    main(*sys.argv[1:])

@@ -1,0 +1,87 @@
+"""The pictures of README and docs: python -m studies.pictures MODEL RECORDINGS
+
+Writes docs/pictures/: the network of recipe `paper` (network.svg), the sheet of the first of the RECORDINGS with the
+model's answer (ecg.png), and the top of the model's report in a browser (report.png; needs Chromium). From simulated
+ECGs: docs/tutorial.md makes work/model and work/test.
+"""
+
+from __future__ import annotations
+
+import io
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+from PIL import Image
+
+from leadwise.api import result_of
+from leadwise.ecg.discovery import find_recordings
+from leadwise.model.ensemble import load_model
+from leadwise.model.scoring import score_files
+from leadwise.recipes import RECIPES
+from leadwise.report.annotated_recording import evidence_of, look_at
+from leadwise.report.answer_sheet import draw_answer
+from leadwise.report.network_drawing import draw_network
+from leadwise.report.sheet.paper import figure_bytes
+from leadwise.util.files import whole_file
+
+FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
+LARGEST = 150_000  # bytes
+WIDTH, HEIGHT = 1000, 1150  # of the browser's window
+
+
+def main(model: Path, recordings: Path) -> None:
+    """Writes the pictures and says how large they are."""
+    FOLDER.mkdir(exist_ok=True)
+    pictures = {
+        "network.svg": figure_bytes(draw_network(RECIPES["paper"]), "svg"),
+        "ecg.png": small(sheet(model, find_recordings(recordings)[0])),
+        "report.png": small(screenshot(model / "report.html")),
+    }
+    for name, content in pictures.items():
+        with whole_file(FOLDER / name) as handle:
+            handle.write(content)
+        print(f"{FOLDER / name}: {len(content)} bytes{', too large' if len(content) > LARGEST else ''}")
+
+
+def sheet(folder: Path, record: Path) -> bytes:
+    """The sheet of one recording with its answer and its evidence, as PNG."""
+    model = load_model(folder)
+    result = result_of(model, next(iter(score_files(model, [record], batch=1))), record)
+    look = look_at(record)
+    if look is None:
+        raise ValueError(f"{record} cannot be drawn")
+    return figure_bytes(draw_answer(model, look, result, evidence_of(model, look, result)), "png", 100)
+
+
+def screenshot(page: Path) -> bytes:
+    """The top of a page as a browser shows it, as PNG."""
+    program = shutil.which("chromium")
+    if program is None:
+        raise OSError("no chromium to open the report in")
+    with tempfile.TemporaryDirectory() as folder:
+        shot = Path(folder) / "shot.png"
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}"]
+        size = f"--window-size={WIDTH},{HEIGHT}"
+        command = [program, *options, size, f"--screenshot={shot}", page.resolve().as_uri()]
+        subprocess.run(command, check=True, capture_output=True, timeout=600)
+        return shot.read_bytes()
+
+
+def small(png: bytes, colours: int = 64) -> bytes:
+    """The picture in so few colours."""
+    buffer = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as image:
+        image.convert("RGB").quantize(colours).save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        sys.exit("usage: python -m studies.pictures MODEL RECORDINGS")
+    try:
+        main(*map(Path, sys.argv[1:]))
+    except (ValueError, OSError) as error:
+        sys.exit(f"studies.pictures: {error}")

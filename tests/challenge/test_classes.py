@@ -1,0 +1,87 @@
+"""The 24 diagnoses: order, equivalents, rewards, look-up."""
+
+import numpy as np
+import pytest
+
+from leadwise.challenge.classes import (
+    CODES,
+    DATA_FOLDER,
+    DIAGNOSES,
+    EQUIVALENTS,
+    REWARDS,
+    SINUS_RHYTHM,
+    class_index,
+    find_diagnosis,
+    label_vector,
+)
+
+
+def weight_matrix():
+    """Header and rows of the Challenge's own file, read anew."""
+    header, *rows = [line.split(",") for line in (DATA_FOLDER / "weights2020.csv").read_text().split()]
+    return header[1:], {row[0]: row[1:] for row in rows}
+
+
+def test_the_24_representatives_stand_in_the_order_of_the_weight_matrix():
+    header, _ = weight_matrix()
+    assert len(header) == 27 and len(CODES) == 24
+    assert list(CODES) == [code for code in header if code not in EQUIVALENTS]
+    assert [diagnosis.code for diagnosis in DIAGNOSES] == list(CODES)
+    assert CODES[SINUS_RHYTHM] == "426783006" and DIAGNOSES[SINUS_RHYTHM].name == "sinus rhythm"
+
+
+def test_the_first_of_each_pair_of_equivalents_represents_both():
+    assert EQUIVALENTS == {"59118001": "713427006", "63593006": "284470004", "17338001": "427172004"}
+    header, rows = weight_matrix()
+    for replaced, representative in EQUIVALENTS.items():  # nothing is lost: the Challenge rewards both alike
+        assert rows[replaced] == rows[representative]
+        assert header.index(replaced) > header.index(representative)
+
+
+def test_rewards_are_the_matrix_entry_by_entry_and_cannot_be_changed():
+    header, rows = weight_matrix()
+    for j, right in enumerate(CODES):
+        for k, answer in enumerate(CODES):
+            assert float(rows[right][header.index(answer)]) == REWARDS[j, k]
+    assert REWARDS.shape == (24, 24) and (np.diag(REWARDS) == 1).all()
+    with pytest.raises(ValueError):
+        REWARDS[0, 0] = 2
+
+
+def test_labels_replace_equivalents_and_drop_codes_that_are_not_scored():
+    labels = label_vector(["59118001", "713427006", " 17338001 ", "55827005", "AF", ""])
+    assert labels.dtype == np.bool_ and labels.shape == (24,)
+    assert [CODES[k] for k in np.flatnonzero(labels)] == ["713427006", "427172004"]
+    assert not label_vector([]).any()
+
+
+@pytest.mark.parametrize(
+    ("key", "code"),
+    [
+        ("164889003", "164889003"),
+        ("AF", "164889003"),
+        ("lanfb", "445118002"),
+        ("CRBBB", "713427006"),
+        ("RBBB", "713427006"),
+        ("59118001", "713427006"),
+        ("PAC", "284470004"),
+        ("SVPB", "284470004"),
+        ("PVC", "427172004"),
+        ("VPB", "427172004"),
+    ],
+)
+def test_a_diagnosis_is_found_by_code_or_abbreviation_also_of_an_equivalent(key, code):
+    assert find_diagnosis(key).code == code
+
+
+def test_each_diagnosis_is_found_by_its_own_code_and_abbreviation():
+    for k, diagnosis in enumerate(DIAGNOSES):
+        assert find_diagnosis(diagnosis.code) is find_diagnosis(diagnosis.abbreviation) is diagnosis
+        assert class_index(diagnosis.code) == k
+    assert class_index("55827005") is None
+
+
+@pytest.mark.parametrize("key", ["", "55827005", "LVH", "sinus"])
+def test_what_is_not_scored_is_not_found(key):
+    with pytest.raises(ValueError, match="no scored diagnosis"):
+        find_diagnosis(key)

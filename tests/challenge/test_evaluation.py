@@ -1,0 +1,278 @@
+"""The evaluator as its users meet it: two folders in, two lines out; and every odd file it has to live with."""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from leadwise.challenge.classes import CODES, label_vector
+from leadwise.challenge.evaluation import class_scores_table, evaluate_folders, scores_table
+from leadwise.challenge.outputs import write_output
+from leadwise.ecg.header import header_codes, parse_header
+from tests import naive
+
+SCRIPT = Path(__file__).resolve().parents[2] / "evaluate_12ECG_score.py"
+NAMES = "AUROC,AUPRC,Accuracy,F-measure,Fbeta-measure,Gbeta-measure,Challenge metric"
+
+
+def run(*arguments, cwd=None):
+    """The command as a subprocess, its output as text."""
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environ, check=False)
+
+
+def header_of(codes, dx="#Dx: "):
+    return f"A0001 1 500 5000\nA0001.mat 16 1000/mV\n#Age: 74\n{dx}{','.join(codes)}\n#Rx: Unknown\n"
+
+
+def write_case(folder, headers, outputs):
+    """Folders `labels` and `outputs` with files 000, 001, ...; None leaves an output out."""
+    (folder / "labels").mkdir()
+    (folder / "outputs").mkdir()
+    for i, (header, output) in enumerate(zip(headers, outputs, strict=True)):
+        (folder / "labels" / f"{i:03d}.hea").write_text(header, newline="")
+        if output is not None:
+            (folder / "outputs" / f"{i:03d}.csv").write_text(output, newline="")
+    return folder / "labels", folder / "outputs"
+
+
+@pytest.fixture
+def case(tmp_path):
+    """Forty recordings, labels and outputs at random, as folders; and the twin's figures."""
+    rng = np.random.default_rng(8)
+    headers = [header_of([code for code in CODES if rng.random() < 0.1]) for _ in range(40)]
+    outputs = []
+    for scores in rng.random((40, 24)):
+        labels = ",".join(str(int(score > 0.8)) for score in scores)
+        outputs.append(f"#name\n{','.join(CODES)}\n{labels}\n{','.join(map(str, scores))}\n")
+    return *write_case(tmp_path, headers, outputs), naive.evaluate_texts(headers, outputs)
+
+
+def figures(expected):
+    """The second line that these figures make."""
+    names = ["auroc", "auprc", "accuracy", "f_measure", "f_beta", "g_beta", "challenge_metric"]
+    return ",".join(f"{expected[name]:.3f}" for name in names)
+
+
+# The command ----------------------------------------------------------------------------------------------------
+
+
+def test_two_lines_are_printed(case):
+    labels, outputs, expected = case
+    result = run(labels, outputs)
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{NAMES}\n{figures(expected)}\n", "")
+
+
+def test_folders_may_be_relative_and_end_in_a_slash(case):
+    labels, _, expected = case
+    result = run("labels/", "outputs/", cwd=labels.parent)
+    assert result.stdout == f"{NAMES}\n{figures(expected)}\n"
+
+
+def test_with_a_file_nothing_is_printed_and_the_file_has_the_two_lines(case):
+    labels, outputs, expected = case
+    result = run(labels, outputs, "scores.csv", cwd=labels.parent)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    assert (labels.parent / "scores.csv").read_text() == f"{NAMES}\n{figures(expected)}\n"
+
+
+def test_with_a_second_file_it_has_the_figures_by_class(case):
+    labels, outputs, expected = case
+    result = run(labels, outputs, "scores.csv", "class_scores.csv", cwd=labels.parent)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
+    rows = [("AUROC", "class_auroc"), ("AUPRC", "class_auprc"), ("F-measure", "class_f_measure")]
+    lines = [f"Classes,{','.join(CODES)}"]
+    lines += [",".join([name, *(f"{value:.3f}" for value in expected[key])]) for name, key in rows]
+    assert (labels.parent / "class_scores.csv").read_text().splitlines() == lines
+    assert sorted(path.name for path in labels.parent.iterdir()) == [
+        "class_scores.csv",
+        "labels",
+        "outputs",
+        "scores.csv",
+    ]
+
+
+def test_a_missing_output_is_an_error_that_names_it(case):
+    labels, outputs, _ = case
+    (outputs / "017.csv").unlink()
+    result = run(labels, outputs, "scores.csv", cwd=labels.parent)
+    assert result.returncode == 1 and result.stdout == ""
+    assert "017.csv" in result.stderr and len(result.stderr.splitlines()) == 1
+    assert not (labels.parent / "scores.csv").exists()
+
+
+def test_a_malformed_output_gets_a_remark_that_names_it_and_the_figures_come_out(tmp_path):
+    outputs = [f"{CODES[0]}\n1\n0.5\n", f"{CODES[0]}\n1\n"]
+    headers = [header_of([CODES[0]])] * 2
+    result = run(*write_case(tmp_path, headers, outputs))
+    remark, *lines = result.stdout.splitlines()
+    assert "001.csv" in remark and "000.csv" not in remark
+    assert lines == [NAMES, figures(naive.evaluate_texts(headers, outputs))]
+    assert result.returncode == 0
+
+
+def test_figures_that_are_not_defined_are_printed_as_nan(tmp_path):
+    result = run(*write_case(tmp_path, [header_of([])], [f"{CODES[0]}\n0\n0.5\n"]))
+    assert result.stdout.splitlines()[1] == "nan,nan,1.000,nan,nan,nan,0.000"
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("labels",), ("labels", "outputs", "a", "b", "c"), ("labels", "outputs", "--quick")]
+)
+def test_wrong_arguments_end_with_2_and_one_line(case, arguments):
+    result = run(*arguments, cwd=case[0].parent)
+    assert result.returncode == 2 and result.stdout == ""
+    assert len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        (("nowhere", "outputs"), "nowhere"),
+        (("labels", "nowhere"), "000.csv"),
+        (("outputs", "outputs"), "outputs"),  # a folder without headers
+        (("labels", "outputs", "nowhere/scores.csv"), "nowhere"),
+    ],
+)
+def test_what_fails_ends_with_1_and_one_line_that_names_it(case, arguments, named):
+    result = run(*arguments, cwd=case[0].parent)
+    assert result.returncode == 1 and result.stdout == ""
+    assert named in result.stderr and len(result.stderr.splitlines()) == 1
+
+
+def test_neither_torch_nor_scipy_is_loaded():
+    program = "import sys, evaluate_12ECG_score; print(sorted({'torch', 'scipy', 'wfdb'} & set(sys.modules)))"
+    result = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, cwd=SCRIPT.parent, check=True
+    )
+    assert result.stdout == "[]\n"
+
+
+# Files ----------------------------------------------------------------------------------------------------------
+
+
+def test_extra_outputs_hidden_headers_other_files_and_subfolders_are_ignored(case):
+    labels, outputs, expected = case
+    (labels / "._000.hea").write_text(header_of(CODES))
+    (labels / "README.txt").write_text("#Dx: 164889003\n")
+    (labels / "more").mkdir()
+    (labels / "more" / "999.hea").write_text(header_of(CODES))
+    (labels / "folder.hea").mkdir()
+    (outputs / "998.csv").write_text("nonsense")
+    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{figures(expected)}\n"
+
+
+def test_an_upper_case_ending_is_a_header_too(case):
+    labels, outputs, expected = case
+    (labels / "003.hea").rename(labels / "003.HEA")
+    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{figures(expected)}\n"
+    (outputs / "003.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"003\.csv"):
+        evaluate_folders(labels, outputs)
+
+
+@pytest.mark.parametrize(
+    ("text", "codes"),
+    [
+        (header_of(["270492004", "164889003"]), ("270492004", "164889003")),
+        (header_of(["270492004", "164889003"], "# Dx: "), ("270492004", "164889003")),
+        (header_of(["270492004"], "#Dx:"), ("270492004",)),
+        (header_of(["270492004 ", " 164889003", ""]).replace("\n", "\r\n"), ("270492004", "164889003")),
+        (header_of(["AF"], "  ##\tdx :"), ("AF",)),
+        (header_of([]), ()),
+        (header_of([]).replace("#Dx: ", "#Dy: "), ()),
+        (header_of(["164889003"]) + "# Dx: 270492004\n", ("164889003", "270492004")),
+        (header_of(["55827005"]).replace("#Dx", "#Dxs: 164889003\n#Hx: Dx: 270492004\n#Dx"), ("55827005",)),
+    ],
+)
+def test_codes_of_headers_are_those_that_the_reader_of_recordings_finds(tmp_path, text, codes):
+    (tmp_path / "A0001.hea").write_text(text, newline="")
+    assert header_codes((tmp_path / "A0001.hea").read_bytes()) == parse_header(text).codes == codes
+
+
+@pytest.mark.parametrize("text", ["nonsense\n\n#Dx: 164889003", "#Dx: 164889003", "A 12 500\n# Dx:164889003\n"])
+def test_a_header_that_no_recording_could_have_still_has_its_labels(tmp_path, text):
+    (tmp_path / "A0001.hea").write_text(text)
+    assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ("164889003",)
+
+
+def test_an_empty_header_has_no_labels(tmp_path):
+    (tmp_path / "A0001.hea").touch()
+    assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ()
+
+
+@pytest.mark.parametrize("start", [b"\xef\xbb\xbf", b"#Hx: Herzmuskelentz\xfcndung\n"])
+def test_a_byte_order_mark_and_latin_1_do_not_hide_the_codes(tmp_path, start):
+    (tmp_path / "A0001.hea").write_bytes(start + b"#Dx: 164889003\n")
+    assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ("164889003",)
+
+
+def test_equivalents_on_both_sides_meet(tmp_path):
+    headers = [header_of(["59118001"]), header_of(["713427006"]), header_of(["17338001", "427172004"])]
+    outputs = [
+        "713427006\n1\n0.9\n",
+        "59118001,713427006\n1,0\n0.2,nan\n",
+        "427172004,17338001\n0,T\n0.1,0.3\n",
+    ]
+    scores = evaluate_folders(*write_case(tmp_path, headers, outputs))
+    assert (scores.accuracy, scores.auroc, scores.challenge_metric) == (1.0, 1.0, 1.0)
+
+
+CODE = st.sampled_from(
+    [*CODES[:4], "713427006", "59118001", "17338001", "427172004", "426783006", "55827005", "AF", ""]
+)
+SCORE = st.sampled_from(["0.5", "0.25", "1", "0", "nan", "NaN", "-0.5", "high", "", "1e-3", "0.7 "])
+LABEL = st.sampled_from(["1", "0", "True", "true", "T", "t", "false", "1.0", " 1", "nan"])
+HEADERS = st.one_of(
+    st.builds(header_of, st.lists(CODE, max_size=5), st.sampled_from(["#Dx: ", "# Dx: ", "#Dx:", "#Dx:  "])),
+    st.sampled_from(["A 12 500 5000\n", "", "#Dx: 164889003\r\n#Dx: 713427006\r\n"]),
+)
+
+
+@st.composite
+def output_texts(draw):
+    """Outputs with repeated, unknown and equivalent classes; one in some is malformed."""
+    columns = draw(st.lists(st.tuples(CODE, LABEL, SCORE), min_size=1, max_size=8))
+    rows = [",".join(row) for row in zip(*columns, strict=True)]
+    damage = draw(st.sampled_from(["none", "none", "none", "short line", "two lines", "empty", "blank lines"]))
+    if damage == "short line":
+        rows[2] += ",0.5"
+    if damage == "blank lines":
+        rows = ["", rows[0], "  # labels", rows[1], " ", rows[2]]
+    rows = {"two lines": rows[:2], "empty": []}.get(damage, rows)
+    return "\n".join(["#A0001", *rows]) + "\n"
+
+
+@settings(max_examples=120)
+@given(st.lists(st.tuples(HEADERS, output_texts()), min_size=1, max_size=12))
+def test_odd_files_give_the_figures_of_the_naive_twin(tmp_path_factory, pairs):
+    headers, outputs = zip(*pairs, strict=True)
+    remarks = []
+    scores = evaluate_folders(*write_case(tmp_path_factory.mktemp("case"), headers, outputs), remarks.append)
+    expected = naive.evaluate_texts(headers, outputs)
+    for name, value in dataclasses.asdict(scores).items():
+        np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-12, equal_nan=True, err_msg=name)
+    assert len(remarks) == sum(naive.columns_of_output(output) is None for output in outputs)
+
+
+# Real headers ---------------------------------------------------------------------------------------------------
+
+
+def test_the_labels_of_real_headers_answered_as_they_are_score_one(shared_folder, tmp_path):
+    folder = shared_folder / "data" / "challenge"
+    headers = sorted(folder.glob("*.hea"))
+    assert len(headers) == 152
+    for header in headers:
+        assert header_codes(header.read_bytes()) == parse_header(header.read_bytes()).codes
+        labels = label_vector(header_codes(header.read_bytes())).astype(int)
+        write_output(tmp_path / f"{header.stem}.csv", header.stem, CODES, labels, labels.astype(float))
+    scores = evaluate_folders(folder, tmp_path)
+    assert (scores.accuracy, scores.f_measure, scores.challenge_metric) == (1.0, 1.0, 1.0)
+    assert class_scores_table(scores).splitlines()[0].startswith("Classes,270492004,")

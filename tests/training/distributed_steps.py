@@ -1,0 +1,63 @@
+"""Three training steps with given windows: python tests/training/distributed_steps.py FOLDER [RANK SIZE PORT]; see
+test_distributed.py, which starts one such process, or two that share the batches."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+
+import numpy as np  # noqa: E402
+import torch  # noqa: E402
+from safetensors.torch import save_file  # noqa: E402
+
+from leadwise.network.devices import CPU  # noqa: E402
+from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe  # noqa: E402
+from leadwise.training.distributed import joined  # noqa: E402
+from leadwise.training.epoch import train_batch  # noqa: E402
+from leadwise.training.examples import Examples  # noqa: E402
+from leadwise.training.fold_state import FoldRun  # noqa: E402
+from leadwise.training.validation import predict  # noqa: E402
+from tests.training.test_fold import make_dataset  # noqa: E402
+
+KERNELS = (7, 5)  # columns.py serves the first on a CPU, the plain network the second
+
+
+def recipe(kernel: int) -> Recipe:
+    """A small network without dropout."""
+    network = NetworkRecipe(stem_channels=8, block_channels=(8, 16), reduction=2, dropout=0.0, kernel=kernel)
+    signal = SignalRecipe(window=256, overlap=32)
+    return Recipe("steps", signal=signal, network=network, training=TrainingRecipe(batch_size=7))
+
+
+def main(folder: Path) -> None:
+    """Writes weights, statistics, losses and probabilities as `rankN.safetensors`."""
+    torch.set_num_threads(1)
+    dataset = make_dataset([300, 200, 256, 600] * 6)
+    found = {}
+    with joined() as group:
+        for kernel in KERNELS:
+            run = FoldRun.begin(recipe(kernel), 7, CPU, group=group)
+            examples = Examples.of(dataset, CPU.device)
+            run.network.train()
+            losses = []
+            for step in range(3):
+                batch = (torch.arange(7) * 3 + step) % len(dataset)  # seven: the two shares are of unequal size
+                offsets = torch.arange(7) * 5 - 15
+                losses.append(train_batch(run, examples, batch, offsets, recipe(kernel)))
+            found[f"{kernel}.losses"] = torch.stack(losses)
+            members = np.arange(9)
+            probabilities = predict(run, examples, dataset.lengths, members, recipe(kernel))
+            found[f"{kernel}.probabilities"] = torch.from_numpy(probabilities)
+            found |= {f"{kernel}.{name}": value.clone() for name, value in run.network.state_dict().items()}
+        save_file(found, folder / f"rank{group.rank}of{group.size}.safetensors")
+
+
+if __name__ == "__main__":
+    if len(sys.argv) > 2:
+        rank, size, port = sys.argv[2:]
+        os.environ |= {"RANK": rank, "WORLD_SIZE": size, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port}
+    main(Path(sys.argv[1]))

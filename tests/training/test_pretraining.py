@@ -1,0 +1,179 @@
+"""Simulated ECGs that teach the networks before the real ones do."""
+
+from __future__ import annotations
+
+import dataclasses
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load
+
+import team_code
+from leadwise.data import prepare
+from leadwise.model.ensemble import load_model
+from leadwise.model.folder import TEXTBOOK
+from leadwise.network.devices import CPU
+from leadwise.options import TrainingOptions
+from leadwise.recipes import QUICK, RECIPES, DecisionRecipe, Recipe
+from leadwise.simulate import write_folder
+from leadwise.training import pretraining, validation
+from leadwise.training import run as run_module
+from leadwise.training.checkpoint import load_checkpoint
+from leadwise.training.fold_state import FoldRun
+from leadwise.training.pretraining import pretrain, simulated_dataset
+from leadwise.training.time_plan import TimePlan
+from tests.soak import kill
+
+SMALL = dataclasses.replace(
+    QUICK,
+    name="small",
+    training=dataclasses.replace(QUICK.training, epochs=1, simulated=26, simulated_epochs=2, batch_size=8),
+)
+
+
+def taught(folder: Path, recipe: Recipe = SMALL, limit: float = float("inf")) -> Any:
+    folder.mkdir(exist_ok=True)
+    return pretrain(recipe, folder / "fold-simulated.1", folder, CPU, 1, limit)
+
+
+@pytest.fixture
+def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Trains recipe `small` with training_code; gives the model folder's contents without times."""
+    monkeypatch.setitem(RECIPES, "small", SMALL)
+    write_folder(tmp_path / "data", 24, seed=5, longest=10)
+
+    def run(model: Path, **options: Any) -> dict[str, Any]:
+        given = TrainingOptions(recipe="small", precision="fp32", jobs=1, threads=1, pages=False, **options)
+        team_code.training_code(str(tmp_path / "data"), str(model), given)
+        return kill.contents(model)
+
+    return run
+
+
+def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
+    state, facts = taught(tmp_path / "one")
+    assert (facts["recordings"], facts["epochs"], len(facts["learned"])) == (26, 2, 24) and max(facts["learned"]) < 1
+    again, _ = taught(tmp_path / "other")
+    fresh = FoldRun.begin(SMALL, SMALL.epoch.seed, CPU).network.state_dict()
+    for name, value in state.items():
+        assert torch.equal(value, again[name])
+        assert not value.is_floating_point() or not torch.equal(value, fresh[name]) or "bias" in name
+    # what is finished is not trained again, and the simulated recordings are gone
+    assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_dir()) == []
+    (tmp_path / "one" / "fold-simulated.1").unlink()
+    assert all(torch.equal(value, state[name]) for name, value in taught(tmp_path / "one")[0].items())
+    assert not (tmp_path / "one" / "fold-simulated.1").exists()
+
+
+def test_recordings_are_the_same_with_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pretraining, "PART", 10)
+    one, two = (simulated_dataset(SMALL, tmp_path / str(jobs), jobs, TimePlan(1, 1)) for jobs in (1, 2))
+    assert one is not None and two is not None and len(one) == len(two) == 26
+    assert np.array_equal(one.samples, two.samples) and np.array_equal(one.labels, two.labels)
+    assert len({signal.tobytes() for signal in np.split(one.samples, one.starts[1:])}) == 26  # each part has its seed
+
+
+def test_all_networks_begin_with_what_simulated_ecgs_taught(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    starts = []
+    train_fold = run_module.train_fold
+
+    def noted(*arguments: Any) -> Any:
+        starts.append(arguments[8])
+        return train_fold(*arguments)
+
+    monkeypatch.setattr(run_module, "train_fold", noted)
+    facts = runs(tmp_path / "model")["model.json"]["training"]
+    state, expected = taught(tmp_path / "alone")
+    assert len(starts) == 2 and all(torch.equal(value, start[key]) for start in starts for key, value in state.items())
+    assert facts["simulated"] == {"recordings": 26, "epochs": 2} == {key: expected[key] for key in facts["simulated"]}
+    assert facts["recordings"] == 24 and facts["left_out"] == {}
+    assert not (tmp_path / "model" / "checkpoint").exists()
+
+
+def test_what_they_taught_is_kept_as_the_textbook_and_handed_on(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hearing = dataclasses.replace(SMALL, decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
+    monkeypatch.setitem(RECIPES, "small", hearing)
+    found = runs(tmp_path / "model")
+    state, expected = taught(tmp_path / "alone")
+    kept, sources = load(found[TEXTBOOK]), len(found["model.json"]["training"]["recordings_per_source"])
+    assert all(torch.equal(value, kept[name]) for name, value in state.items())
+    assert found["model.json"]["textbook"]["learned"] == expected["learned"]
+    assert found["model.json"]["textbook"]["share"] == 1 / (1 + sources) and sources > 1
+    model = load_model(tmp_path / "model")
+    assert len(model.networks) == 3 and model.rule.thresholds.shape == (2, 24)
+    assert runs(tmp_path / "model") == found  # finished
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    further = runs(tmp_path / "further", init=tmp_path / "model")
+    assert further[TEXTBOOK] == found[TEXTBOOK] and further["fold0.safetensors"] != found["fold0.safetensors"]
+    (tmp_path / "model" / TEXTBOOK).unlink()
+    write_folder(tmp_path / "data", 24, seed=5, longest=10)
+    assert TEXTBOOK in runs(tmp_path / "model")  # what lacks a network is not finished
+    plain = runs(tmp_path / "model", simulated=0, fresh=True)
+    assert TEXTBOOK not in plain and plain["model.json"]["textbook"] is None
+
+
+def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_given(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs(tmp_path / "model")
+    monkeypatch.setattr(run_module, "pretrain", None)  # a call would fail
+    assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["simulated"] is None
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    facts = runs(tmp_path / "further", init=tmp_path / "model")["model.json"]["training"]
+    assert facts["simulated"] is None and facts["init"]
+
+
+def test_fewer_of_them_are_told(
+    runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert runs(tmp_path / "whole")["model.json"]["training"]["shortened"] == ""
+    state, facts = taught(tmp_path / "alone")
+    monkeypatch.setattr(run_module, "pretrain", lambda *_: (state, facts | {"recordings": 20, "epochs": 1}))
+    found = runs(tmp_path / "model")["model.json"]["training"]["shortened"]
+    assert found == "20 of 26 simulated ECGs, 1 of 2 epochs of them"
+    monkeypatch.setattr(run_module, "pretrain", lambda *_: None)
+    found = runs(tmp_path / "model", fresh=True)["model.json"]["training"]["shortened"]
+    assert found == "0 of 26 simulated ECGs, 0 of 2 epochs of them"
+    assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["shortened"] == ""
+
+
+def test_without_time_networks_begin_with_random_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert taught(tmp_path, limit=1e-3) is None
+    assert "no time for simulated ECGs" in caplog.text
+
+
+@pytest.mark.parametrize(("where", "name", "call"), [(prepare, "prepare_dataset", 1), (validation, "predict", 2)])
+def test_sigterm_ends_with_143_and_the_command_carries_on(
+    runs: Callable[..., dict[str, Any]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    where: Any,
+    name: str,
+    call: int,
+) -> None:
+    expected, function, calls = runs(tmp_path / "whole"), getattr(where, name), []
+
+    def terminated(*arguments: Any) -> Any:
+        result = function(*arguments)
+        calls.append(name)
+        if len(calls) == call:
+            signal.raise_signal(signal.SIGTERM)
+        return result
+
+    with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
+        patch.setattr(where, name, terminated)
+        runs(tmp_path / "model")
+    assert stopped.value.code == 143 and not (tmp_path / "model" / "model.json").exists()
+    checkpoint = next((tmp_path / "model" / "checkpoint").glob("fold-simulated.????????????"), None)
+    assert (checkpoint is not None) == (name == "predict")
+    assert checkpoint is None or load_checkpoint(checkpoint) is not None
+    assert runs(tmp_path / "model") == expected
