@@ -27,7 +27,7 @@ def main(model: str, data: str, output: str, options: DriverOptions) -> int:
     # torch takes seconds to import: not for --help and for bad arguments
     from leadwise.model.ensemble import load_model
     from leadwise.model.folder import ModelError
-    from leadwise.model.scoring import UnusableError, score_folder
+    from leadwise.model.scoring import UnusableRecordingError, score_folder
     from leadwise.network.devices import choose_processor
     from leadwise.util.progress import log_to_stdout
 
@@ -37,7 +37,7 @@ def main(model: str, data: str, output: str, options: DriverOptions) -> int:
         score_folder(
             loaded, Path(data), Path(output), options.batch_size, options.jobs, options.problems, options.strict
         )
-    except (ModelError, UnusableError) as error:
+    except (ModelError, UnusableRecordingError) as error:
         print(f"driver.py: {error}", file=sys.stderr)
         return 1
     return 0

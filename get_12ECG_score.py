@@ -10,7 +10,7 @@ import click
 from leadwise.api import Result, result_of
 from leadwise.command_line import command
 from leadwise.ecg.leads import SIGNAL_REPAIRS
-from leadwise.ecg.quality import remarks
+from leadwise.ecg.quality import quality_warnings
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS
 from leadwise.model.ensemble import Model
@@ -19,7 +19,7 @@ from leadwise.model.folder import ModelError
 from leadwise.model.scoring import score_files
 from leadwise.network.devices import choose_processor
 from leadwise.options import PredictionOptions
-from leadwise.report.annotated_recording import answer, evidence_of, look_at
+from leadwise.report.annotated_recording import answer, evidence_of, load_annotated
 from team_code import load_12ECG_model, run_12ECG_classifier
 
 __all__ = ["load_12ECG_model", "run_12ECG_classifier"]
@@ -64,8 +64,8 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
 
 def validation_note(model: Model) -> str:
     """Where the columns sensitivity and PPV come from."""
-    counts = [fold.get("validation_recordings", 0) for fold in model.facts["folds"]]
-    if not all(fold.get("validation_counts") for fold in model.facts["folds"]):
+    counts = [fold.get("validation_recordings", 0) for fold in model.metadata["folds"]]
+    if not all(fold.get("validation_counts") for fold in model.metadata["folds"]):
         return "sensitivity and PPV: model.json does not tell them"
     return f"sensitivity and PPV: of the class on the {sum(counts)} validation recordings of the training"
 
@@ -74,8 +74,8 @@ def doubts(path: Path, result: Result) -> list[str]:
     """In words, what is doubtful in a recording that was used, and what had to be put right in it."""
     if result.problem:
         return []
-    found = [f"note: {Result.FOREIGN}"] * result.foreign
-    found += [f"note: {remark}" for remark in remarks(read_recording(path, assume_header=True))]
+    found = [f"note: {Result.FOREIGN}"] * result.out_of_distribution
+    found += [f"note: {remark}" for remark in quality_warnings(read_recording(path, assume_header=True))]
     meanings = REPAIRS | dict(SIGNAL_REPAIRS)
     return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 
@@ -84,7 +84,7 @@ def look_closer(model: Model, folder: Path, path: Path, result: Result, options:
     """What --json prints and --plot draws of one recording."""
     if not (options.json or options.plot):
         return
-    look = look_at(path)
+    look = load_annotated(path)
     wanted = bool(options.plot) if options.evidence is None else options.evidence
     evidence = evidence_of(model, look, result) if wanted else None
     if options.json:

@@ -44,10 +44,10 @@ def resample(counts: NDArray[np.int16], lines: Sequence[str]) -> NDArray[np.floa
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
     """Signal (12, samples) at 257 Hz, demographics (5,) and labels (24,) of a recording."""
     counts, lines = read_files(path)
-    facts = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
-    female, male = facts["Sex"] == "Female", facts["Sex"] == "Male"
-    person = np.array([float(facts["Age"]) / 100, 0, female, male, female or male], np.float32)
-    labels = np.array([code in facts["Dx"].split(",") for code in CODES], np.float32)
+    metadata = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
+    female, male = metadata["Sex"] == "Female", metadata["Sex"] == "Male"
+    person = np.array([float(metadata["Age"]) / 100, 0, female, male, female or male], np.float32)
+    labels = np.array([code in metadata["Dx"].split(",") for code in CODES], np.float32)
     return resample(counts, lines), person, labels
 
 
@@ -91,9 +91,9 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Cut or padded at a random place."""
         signal, person, labels = read(self.paths[index])
-        window, spare = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
-        place = int(torch.randint(abs(spare) + 1, ()))
-        if spare > 0:
+        window, cpu_fallback = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
+        place = int(torch.randint(abs(cpu_fallback) + 1, ()))
+        if cpu_fallback > 0:
             window[:] = signal[:, place : place + WINDOW]
         else:
             window[:, place : place + signal.shape[1]] = signal

@@ -23,9 +23,9 @@ from benchmarks.baseline import score_folder as score_plainly
 from benchmarks.bench_training import processor
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
-from leadwise.decision.rules import Answer
+from leadwise.decision.rules import Predictions
 from leadwise.model.ensemble import Model, load_model
-from leadwise.model.folder import fold_file, save_facts, save_network
+from leadwise.model.folder import ModelMetadata, fold_file, save_metadata, save_network
 from leadwise.model.scoring import score_files, score_folder
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import RECIPES
@@ -53,7 +53,7 @@ def write_model(folder: Path) -> None:
             network(signals, torch.rand(4, 5))
         checksum = save_network(folder, fold_file(fold), network.state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": [0.3] * 24})
-    save_facts(folder, recipe, Answer(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
+    save_metadata(folder, ModelMetadata(recipe, Predictions(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {}))
 
 
 @cache

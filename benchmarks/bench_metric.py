@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 
 from leadwise.challenge.metric import challenge_metric, evaluate
-from leadwise.decision.thresholds import decide, search_thresholds
+from leadwise.decision.thresholds import apply_thresholds, search_thresholds
 from tests import naive
 
 RECORDINGS = 37_749  # training recordings of the Challenge with a scored diagnosis
@@ -39,7 +39,7 @@ def rows():
 def case():
     """Labels, answers and scores for the evaluator."""
     labels, probabilities = draw(RECORDINGS)
-    return labels, decide(probabilities, 0.3), probabilities
+    return labels, apply_thresholds(probabilities, 0.3), probabilities
 
 
 @cache
@@ -63,13 +63,13 @@ def search_by_calling_the_metric():
     Raises RuntimeError where it finds other thresholds than ours: the two times would say nothing.
     """
     labels, probabilities = draw(FOLD)
-    most_probable = decide(probabilities, np.inf)
+    most_probable = apply_thresholds(probabilities, np.inf)
     candidates = [i / 10 for i in range(11)]
-    scores = [challenge_metric(labels, decide(probabilities, candidate)) for candidate in candidates]
+    scores = [challenge_metric(labels, apply_thresholds(probabilities, candidate)) for candidate in candidates]
     common = naive.best_candidate(candidates, scores, present=0.5)
     thresholds = [common] * 24
     candidates = [i / 100 for i in range(101)]
-    answers = decide(probabilities, common)
+    answers = apply_thresholds(probabilities, common)
     for k in range(24):
         scores = []
         for candidate in candidates:

@@ -13,7 +13,7 @@ from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.data.prepare import prepare_dataset
 from leadwise.recipes import PAPER
-from leadwise.util.memory import keep_freed_memory, pass_over_imports
+from leadwise.util.memory import freeze_gc, tune_malloc
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_preparing_")  # removed when the process ends
 RECORDINGS, PART = 4_000, 1 / 16
@@ -27,8 +27,8 @@ def paths() -> list[Path]:
 
 def ours(jobs: int) -> None:
     """Reads, resamples, stores and checksums all, with memory treated as train_model.py treats it."""
-    keep_freed_memory()
-    pass_over_imports()
+    tune_malloc()
+    freeze_gc()
     prepare_dataset(paths()[0].parent, tempfile.mkdtemp(dir=works()), PAPER.signal, jobs)
 
 

@@ -20,8 +20,8 @@ from leadwise.network.devices import Processor, choose_processor
 from leadwise.recipes import PAPER
 from leadwise.training.epoch import train_epoch
 from leadwise.training.examples import Examples
-from leadwise.training.fold_state import FoldRun
-from leadwise.util.memory import keep_freed_memory
+from leadwise.training.fold_state import FoldState
+from leadwise.util.memory import tune_malloc
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_training_")  # removed when the process ends
 BATCHES = 2
@@ -30,7 +30,7 @@ BATCHES = 2
 @cache
 def paths() -> list[Path]:
     """The recordings of a few batches."""
-    keep_freed_memory()
+    tune_malloc()
     return write_recordings(Path(FOLDER.name, "data"), BATCHES * PAPER.training.batch_size)
 
 
@@ -41,10 +41,10 @@ def processor() -> Processor:
 
 
 @cache
-def fold() -> tuple[FoldRun, Examples]:
+def fold() -> tuple[FoldState, Examples]:
     """A run with fresh weights, on the prepared recordings."""
     dataset = prepare_dataset(paths()[0].parent, Path(FOLDER.name, "work"), PAPER.signal)
-    return FoldRun.begin(PAPER, 0, processor()), Examples.of(dataset, processor().device)
+    return FoldState.begin(PAPER, 0, processor()), Examples.of(dataset, processor().device)
 
 
 @cache
@@ -56,7 +56,7 @@ def trainer() -> Trainer:
 def ours() -> float:
     """Our epoch over the recordings; its loss."""
     run, examples = fold()
-    return train_epoch(run, examples, torch.arange(len(examples.starts)), lambda share: 1e-4, PAPER)[0]
+    return train_epoch(run, examples, torch.arange(len(examples.starts)), lambda share: 1e-4)[0]
 
 
 def rows() -> list[Row]:

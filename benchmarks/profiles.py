@@ -23,14 +23,14 @@ from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import write_output
 from leadwise.data.prepare import prepare_dataset
 from leadwise.ecg.discovery import find_records
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import read_recording
 from leadwise.model.ensemble import load_model
 from leadwise.network.devices import choose_processor
 from leadwise.recipes import PAPER
 from leadwise.training.epoch import train_epoch
 from leadwise.training.examples import Examples
-from leadwise.training.fold_state import FoldRun
+from leadwise.training.fold_state import FoldState
 
 STEPS = 4
 # What a kernel's name says it is for; the first that matches counts.
@@ -73,15 +73,15 @@ def profile_training(data: str) -> None:
     with tempfile.TemporaryDirectory() as work:
         dataset = prepare_dataset(data, work, PAPER.signal)
         examples = Examples.of(dataset, processor.device)
-        run = FoldRun.begin(PAPER, seed=0, processor=processor)
+        run = FoldState.begin(PAPER, seed=0, processor=processor)
         size = PAPER.training.batch_size
         members = torch.arange(len(dataset))[: size * STEPS]
-        train_epoch(run, examples, members[:size], lambda share: 1e-4, PAPER)  # warm-up
+        train_epoch(run, examples, members[:size], lambda share: 1e-4)  # warm-up
         activities = [ProfilerActivity.CPU]
         if processor.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
         with profile(activities=activities) as profiler:
-            train_epoch(run, examples, members, lambda share: 1e-4, PAPER)
+            train_epoch(run, examples, members, lambda share: 1e-4)
     seconds: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         own = event.self_device_time_total if processor.device.type == "cuda" else event.self_cpu_time_total
@@ -102,7 +102,7 @@ def profile_driver(model_folder: str, data: str) -> None:
             with watch.stage("preparing"):
                 signals = [prepare(recording, model.recipe.signal) for recording in recordings]
                 pairs = zip(recordings, signals, strict=True)
-                people = np.stack([side_numbers(recording.header, signal) for recording, signal in pairs])
+                people = np.stack([auxiliary_features(recording.header, signal) for recording, signal in pairs])
             with watch.stage("networks, labels"):
                 answer = model.predict([signal.values for signal in signals], people)
             with watch.stage("writing"):

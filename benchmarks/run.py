@@ -127,7 +127,7 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def as_json(results: Sequence[Result], machine: str) -> str:
+def json_round_trip(results: Sequence[Result], machine: str) -> str:
     """What results.json holds: ratios alone, since times of two machines are not to be compared."""
     keys = ("name", "ratio", "low", "high", "target")
     rows: list[dict[str, Any]] = [{key: getattr(result, key) for key in keys} for result in results]
@@ -154,7 +154,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.only is None and not arguments.cpu:
         # whole runs alone: ratios that stand together in the file come from one run
         temporary = arguments.folder / ".results.json"
-        temporary.write_text(as_json(results, machine()))
+        temporary.write_text(json_round_trip(results, machine()))
         temporary.replace(arguments.folder / "results.json")
     return 0
 

@@ -85,19 +85,19 @@ def epoch(data: str, work: str) -> None:
     from leadwise.recipes import QUICK
     from leadwise.training.epoch import train_epoch
     from leadwise.training.examples import Examples
-    from leadwise.training.fold_state import FoldRun
-    from leadwise.util.memory import keep_freed_memory
+    from leadwise.training.fold_state import FoldState
+    from leadwise.util.memory import tune_malloc
 
-    keep_freed_memory()
+    tune_malloc()
     dataset = load_dataset(Path(work, "prepared"))
     examples, members = Examples.of(dataset, CPU.device), torch.arange(len(dataset))
-    train_epoch(FoldRun.begin(QUICK, 0, CPU), examples, members, lambda share: 1e-4, QUICK)
+    train_epoch(FoldState.begin(QUICK, 0, CPU), examples, members, lambda share: 1e-4)
 
 
 def model(folder: str, recipe: str, networks: str) -> None:
     """Writes a model that never learned."""
-    from leadwise.decision.rules import Answer
-    from leadwise.model.folder import fold_file, save_facts, save_network
+    from leadwise.decision.rules import Predictions
+    from leadwise.model.folder import ModelMetadata, fold_file, save_metadata, save_network
     from leadwise.network.se_resnet import SEResNet
     from leadwise.recipes import RECIPES
 
@@ -106,7 +106,9 @@ def model(folder: str, recipe: str, networks: str) -> None:
     for fold in range(int(networks)):
         checksum = save_network(path, fold_file(fold), SEResNet(RECIPES[recipe].network).state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": [0.5] * 24})
-    save_facts(path, RECIPES[recipe], Answer(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
+    save_metadata(
+        path, ModelMetadata(RECIPES[recipe], Predictions(np.zeros((1, 24), np.bool_), np.zeros((1, 24))), folds, {})
+    )
 
 
 STEPS: dict[str, Callable[..., None]] = {"prepare": prepare, "epoch": epoch, "model": model}

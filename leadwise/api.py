@@ -31,7 +31,7 @@ from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import ModelError
-from leadwise.model.prediction import Scored
+from leadwise.model.prediction import Prediction
 from leadwise.model.scoring import score_arrays, score_files
 from leadwise.network.devices import choose_processor
 from leadwise.util.progress import log
@@ -70,7 +70,7 @@ class Result:
     problem: str | None  # why the recording could not be used
     sensitivity: NDArray[np.float64]  # (24,) of the model on its validation recordings; NaN where not known
     ppv: NDArray[np.float64]  # (24,) likewise: how many of those that it called so were so
-    foreign: bool = False  # acquired as nothing was that the model has learned from, and answered so
+    out_of_distribution: bool = False  # acquired as nothing was that the model has learned from, and answered so
 
     FOREIGN: ClassVar = "acquired as nothing that the model has learned from: answered as of another hospital"
 
@@ -125,15 +125,15 @@ class Result:
         """What a reader must know beside the numbers."""
         problem = [f"cannot be used, answered with the training prior: {self.problem}"] if self.problem else []
         repairs = [f"put right or doubtful: {', '.join(self.repairs)}"] if self.repairs else []
-        return problem + repairs + [self.FOREIGN] * self.foreign
+        return problem + repairs + [self.FOREIGN] * self.out_of_distribution
 
     def _repr_html_(self) -> str:
         """The same for a notebook: what is present in sight, the other diagnoses folded away."""
         present = [k for k in self.order if self.labels[k]]
         absent = [k for k in self.order if not self.labels[k]]
-        remarks = "".join(f"<p>{escape(remark)}</p>" for remark in self._remarks())
+        notes = "".join(f"<p>{escape(remark)}</p>" for remark in self._remarks())
         return (
-            f'<div class="leadwise-result"><p><b>{escape(self.name)}</b></p>{remarks}{self._html_table(present)}'
+            f'<div class="leadwise-result"><p><b>{escape(self.name)}</b></p>{notes}{self._html_table(present)}'
             f"<details><summary>{len(absent)} other diagnoses</summary>{self._html_table(absent)}</details></div>"
         )
 
@@ -169,9 +169,9 @@ class Classifier:
         self.folder = folder
 
     @property
-    def facts(self) -> dict[str, Any]:
+    def metadata(self) -> dict[str, Any]:
         """What model.json says."""
-        return self.model.facts
+        return self.model.metadata
 
     def __repr__(self) -> str:
         networks = len(self.model.networks)
@@ -255,7 +255,7 @@ class Classifier:
         return replace(result_of(self.model, score_arrays(self.model, header, counts)), name=name)
 
 
-def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
+def result_of(model: Model, scored: Prediction, path: Path | None = None) -> Result:
     """A container's answer as a result; the file's name stands for that of a record which could not be read."""
     name = scored.name
     if scored.problem and path:
@@ -263,17 +263,17 @@ def result_of(model: Model, scored: Scored, path: Path | None = None) -> Result:
     # copies: what a user changes in a result must not change the prior, which all unusable recordings share
     arrays = (scored.scores.copy(), scored.labels.copy(), model.thresholds.mean(0))
     unknown = np.full(len(CODES), np.nan)
-    sensitivity, ppv = validation_figures(model.facts) or (unknown, unknown.copy())
-    return Result(name, *arrays, scored.repairs, scored.problem, sensitivity, ppv, scored.foreign)
+    sensitivity, ppv = validation_accuracy(model.metadata) or (unknown, unknown.copy())
+    return Result(name, *arrays, scored.repairs, scored.problem, sensitivity, ppv, scored.out_of_distribution)
 
 
-def validation_figures(facts: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+def validation_accuracy(metadata: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
     """Sensitivity and PPV of each class on the validation parts of all folds, (24,) each, NaN where undefined.
 
     From the counts `validation_counts` of each fold in model.json, `tp`, `fp`, `fn` (24 each); None where a fold has
     none.
     """
-    counts = [fold.get("validation_counts") for fold in facts["folds"]]
+    counts = [fold.get("validation_counts") for fold in metadata["folds"]]
     if not all(counts):
         return None
     tp, fp, fn = (np.sum([count[key] for count in counts], axis=0, dtype=np.float64) for key in ("tp", "fp", "fn"))

@@ -59,11 +59,11 @@ class TrainingRecipe:
     decay_after: tuple[float, ...] = (0.4, 0.8)  # after these shares of the epochs (20 and 40 of 50) ...
     decay_factor: float = 0.1  # ... the rate is multiplied by this (schedule steps)
     warm_up: float = 0.1  # share of the epochs in which the rate rises from 0 (schedule cosine)
-    average: float = 0.0  # of weights: how much of the average stays at each step; 0: the weights themselves
+    ema_decay: float = 0.0  # of weights: how much of the average stays at each step; 0: the weights themselves
     keep: Literal["best", "last"] = "best"  # the weights of the epoch with the best validation score, or the last ones
     simulated: int = 0  # ECGs simulated for the networks to begin with; 0: they begin with random weights (published)
     simulated_epochs: int = 6  # passes over these
-    stand_ins: bool = False  # whether unscored codes that mean a scored class teach that class (classes.STAND_INS)
+    proxy_labels: bool = False  # whether unscored codes that mean a scored class teach that class (classes.STAND_INS)
     validation_cutoff: float = 0.2  # labels of the epoch's validation score: probability at least this
     seed: int = 2020
 
@@ -78,7 +78,7 @@ class AugmentationRecipe:
     noise: float = 0.0  # largest root mean square of white noise, beside a signal of 1; in half of the windows
     gain: float = 0.0  # standard deviation of the logarithm of each lead's gain, and of the window's
     lead_loss: float = 0.0  # share of windows that lose leads, each lead with a chance of up to a half
-    anonymous: float = 0.0  # share of windows whose age and sex are unknown
+    hidden_demographics: float = 0.0  # share of windows whose age and sex are unknown
     mixup: float = 0.0  # alpha of the beta distribution that pairs of windows are mixed by (Zhang et al. 2018)
 
 
@@ -92,10 +92,10 @@ class DecisionRecipe:
     method: Literal["search", "reward"] = "search"
     # reward: how far class frequencies move (in logits) from the training data's to those of hospitals in general (the
     # mean of the Challenge's four larger sources), for recordings acquired as no training recording was
-    general: float = 0.0
+    prevalence_shift: float = 0.0
     # reward: whether the network that only simulated ECGs have taught is kept, and heard on such recordings: as one
     # opinion more beside the training data's sources
-    textbook: bool = False
+    simulation_network: bool = False
 
 
 @dataclass(frozen=True)
@@ -129,13 +129,15 @@ ROBUST = Recipe(
         schedule="cosine",
         learning_rate=0.002,
         weight_decay=0.02,
-        average=0.99,
+        ema_decay=0.99,
         keep="last",
         simulated=24_000,
-        stand_ins=True,
+        proxy_labels=True,
     ),
-    augmentation=AugmentationRecipe(filters=0.5, noise=0.3, gain=0.1, lead_loss=0.3, anonymous=0.1, mixup=0.3),
-    decision=DecisionRecipe(method="reward", general=1.0, textbook=True),
+    augmentation=AugmentationRecipe(
+        filters=0.5, noise=0.3, gain=0.1, lead_loss=0.3, hidden_demographics=0.1, mixup=0.3
+    ),
+    decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True),
 )
 
 # A quarter of the channels, a smaller window: minutes on two cores, for the demo and the tests.
@@ -150,7 +152,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ROBUST, 
 DEFAULT_RECIPE = ROBUST.name  # docs/results.md: better at home and away, for a sixth of the arithmetic
 
 # Numbers that recipes did not have when the first model folders were written, which were made as the defaults say.
-YOUNGER = frozenset({"simulated", "simulated_epochs", "textbook"})
+YOUNGER = frozenset({"simulated", "simulated_epochs", "simulation_network"})
 
 
 def recipe_from_dict(values: dict[str, Any]) -> Recipe:

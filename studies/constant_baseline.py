@@ -14,12 +14,12 @@ from leadwise.challenge.classes import label_vector
 from leadwise.challenge.evaluation import find_headers, scores_table
 from leadwise.challenge.metric import evaluate
 from leadwise.ecg.header import header_codes
-from leadwise.model.folder import read_facts
+from leadwise.model.folder import read_metadata
 
 
 def main(model: str, labels_folder: str) -> None:
     """Prints the two lines."""
-    prior = read_facts(model)["prior"]
+    prior = read_metadata(model)["prior"]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in find_headers(labels_folder)])
     answers = np.tile(np.array(prior["labels"], bool), (len(labels), 1))
     scores = np.tile(np.array(prior["scores"]), (len(labels), 1))

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from leadwise.challenge.metric import areas_under_curves, challenge_metric
 from leadwise.decision.calibration import Calibration, fit
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.rules import RewardRule, Textbook
-from leadwise.decision.thresholds import decide, search_thresholds
-from leadwise.ecg.acquisition import foreign, ways_of
+from leadwise.decision.rules import ExpectedRewardRule, SimulationNetwork
+from leadwise.decision.thresholds import apply_thresholds, search_thresholds
+from leadwise.ecg.acquisition import acquisition_profiles, out_of_distribution
 from leadwise.report.statistics import bootstrap_interval, rewards_of
 from studies.compare import compare
 
@@ -34,50 +34,60 @@ FIGURES = (
 )  # fmt: skip
 
 
-def answers_of(found: Arrays, test: str, general: float) -> dict[str, Booleans]:
+def answers_of(found: Arrays, test: str, prevalence_shift: float) -> dict[str, Booleans]:
     """The answers (recordings, 24) on a test set by each way to labels."""
     probabilities = found[test].astype(np.float64)
     search = search_thresholds(found["choose_labels"], found["choose"])
     return {
-        "0.5": decide(probabilities, 0.5),
-        "search": decide(probabilities, search.thresholds),
+        "0.5": apply_thresholds(probabilities, 0.5),
+        "search": apply_thresholds(probabilities, search.thresholds),
         "reward raw": best_labels(probabilities),
         "reward": best_labels(scores_of(found, test, 0.0)),
-        "reward general": best_labels(scores_of(found, test, general)),
-        "reward textbook": best_labels(scores_of(found, test, general, textbook=True)),
+        "reward general": best_labels(scores_of(found, test, prevalence_shift)),
+        "reward textbook": best_labels(scores_of(found, test, prevalence_shift, simulation_network=True)),
         "nothing": np.broadcast_to(best_labels(found["prior"].mean(0)[None]), probabilities.shape),
-        "oracle": decide(probabilities, search_thresholds(found[f"{test}_labels"], found[test]).thresholds),
+        "oracle": apply_thresholds(probabilities, search_thresholds(found[f"{test}_labels"], found[test]).thresholds),
     }
 
 
-def scores_of(found: Arrays, test: str, general: float, textbook: bool = False) -> Floats:
+def scores_of(found: Arrays, test: str, prevalence_shift: float, simulation_network: bool = False) -> Floats:
     """Probabilities (recordings, 24), calibrated on what the run was chosen on; of foreign recordings moved towards
     hospitals in general, the textbook heard where that is asked for and the run began with one."""
     calibration: Calibration = fit(found["choose_targets"], found["choose"])
-    labelled = found["prior"].mean(0)
-    heard = Textbook(found["textbook_learned"], SHARE) if textbook and "textbook_learned" in found else None
-    rule = RewardRule((calibration,), found["learned"].astype(np.float64), labelled, general, heard)
-    strange = foreign(found[f"{test}_acquisitions"], ways_of(found["acquisitions"]))
+    label_prevalence = found["prior"].mean(0)
+    heard = (
+        SimulationNetwork(found["textbook_learned"], SHARE)
+        if simulation_network and "textbook_learned" in found
+        else None
+    )
+    rule = ExpectedRewardRule(
+        (calibration,), found["target_prevalence"].astype(np.float64), label_prevalence, prevalence_shift, heard
+    )
+    strange = out_of_distribution(found[f"{test}_acquisitions"], acquisition_profiles(found["acquisitions"]))
     given = [found[test], *([found[f"{test}_textbook"]] if heard else [])]
     return rule.probabilities(np.stack(given).astype(np.float64), strange)
 
 
-def together(runs: Sequence[Arrays], test: str, general: float) -> tuple[Booleans, dict[str, Booleans]]:
+def together(runs: Sequence[Arrays], test: str, prevalence_shift: float) -> tuple[Booleans, dict[str, Booleans]]:
     """The labels (recordings, 24) of the test sets of all runs, and `answers_of` them."""
-    each = [answers_of(found, test, general) for found in runs]
+    each = [answers_of(found, test, prevalence_shift) for found in runs]
     labels = np.concatenate([found[f"{test}_labels"] for found in runs])
     return labels, {name: np.concatenate([one[name] for one in each]) for name in each[0]}
 
 
 def judge(
-    runs: Sequence[Arrays], test: str, way: str, general: float, reference: tuple[Sequence[Arrays], str] | None = None
+    runs: Sequence[Arrays],
+    test: str,
+    way: str,
+    prevalence_shift: float,
+    reference: tuple[Sequence[Arrays], str] | None = None,
 ) -> dict[str, str]:
     """The figures of a run on one of its test sets, by the names of `FIGURES`; of several runs on all of theirs.
 
     Interval and difference are of the answers by `way`, a key of `answers_of`; the difference is to other runs and
     their own way, recording by recording.
     """
-    labels, answers = together(runs, test, general)
+    labels, answers = together(runs, test, prevalence_shift)
     probabilities = np.concatenate([found[test] for found in runs])
     scores = np.concatenate([scores_of(found, test, 0.0) for found in runs])
     sources = np.concatenate([found[f"{test}_sources"] for found in runs])
@@ -89,7 +99,7 @@ def judge(
     figures["interval"] = _range(bootstrap_interval(rewards))
     figures |= {"difference": "", "interval of that": ""}
     if reference is not None:
-        others, theirs = together(reference[0], test, general)
+        others, theirs = together(reference[0], test, prevalence_shift)
         found_out = compare(rewards_of(others, theirs[reference[1]]), rewards)
         figures |= {"difference": f"{found_out.value:+.3f}", "interval of that": _range(found_out[1:3])}
     figures["labels"] = f"{answers[way].sum(1).mean():.2f} ({labels.sum(1).mean():.2f})"

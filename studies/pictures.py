@@ -21,11 +21,11 @@ from leadwise.ecg.discovery import find_recordings
 from leadwise.model.ensemble import load_model
 from leadwise.model.scoring import score_files
 from leadwise.recipes import RECIPES
-from leadwise.report.annotated_recording import evidence_of, look_at
+from leadwise.report.annotated_recording import evidence_of, load_annotated
 from leadwise.report.answer_sheet import draw_answer
 from leadwise.report.network_drawing import draw_network
 from leadwise.report.sheet.paper import figure_bytes
-from leadwise.util.files import whole_file
+from leadwise.util.files import atomic_write
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 LARGEST = 150_000  # bytes
@@ -41,7 +41,7 @@ def main(model: Path, recordings: Path) -> None:
         "report.png": small(screenshot(model / "report.html")),
     }
     for name, content in pictures.items():
-        with whole_file(FOLDER / name) as handle:
+        with atomic_write(FOLDER / name) as handle:
             handle.write(content)
         print(f"{FOLDER / name}: {len(content)} bytes{', too large' if len(content) > LARGEST else ''}")
 
@@ -50,7 +50,7 @@ def sheet(folder: Path, record: Path) -> bytes:
     """The sheet of one recording with its answer and its evidence, as PNG."""
     model = load_model(folder)
     result = result_of(model, next(iter(score_files(model, [record], batch=1))), record)
-    look = look_at(record)
+    look = load_annotated(record)
     if look is None:
         raise ValueError(f"{record} cannot be drawn")
     return figure_bytes(draw_answer(model, look, result, evidence_of(model, look, result)), "png", 100)

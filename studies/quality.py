@@ -18,7 +18,7 @@ import numpy as np
 
 from leadwise.ecg.discovery import find_recordings
 from leadwise.ecg.leads import standard_leads
-from leadwise.ecg.quality import REMARKS, remarks
+from leadwise.ecg.quality import QUALITY_WARNINGS, quality_warnings
 from leadwise.ecg.recording import Recording, read_recording
 from leadwise.ecg.repairs import RecordingError
 
@@ -38,8 +38,8 @@ def account(path: Path) -> set[str]:
     try:
         recording = read_recording(path)
         repairs = {f"repair {one.name}" for one in (*recording.repairs, *standard_leads(recording, "mV").repairs)}
-        said = {f"remark {remark.name}" for remark in remarks(recording)}
-        if any(remark.name == "limb-leads-swapped" for remark in remarks(exchanged_arms(recording))):
+        said = {f"remark {remark.name}" for remark in quality_warnings(recording)}
+        if any(remark.name == "limb-leads-swapped" for remark in quality_warnings(exchanged_arms(recording))):
             repairs.add(EXCHANGED)
     except RecordingError:
         return {UNUSABLE, ANYTHING}
@@ -56,7 +56,9 @@ def main(folder: str, index: str = "") -> None:
     for path in find_recordings(folder):
         found = account(path)
         counts[groups.get(path.stem, "all")].update({*found, "recordings"})
-    names = sorted({name for count in counts.values() for name in count} | {f"remark {name}" for name in REMARKS})
+    names = sorted(
+        {name for count in counts.values() for name in count} | {f"remark {name}" for name in QUALITY_WARNINGS}
+    )
     print("| |", " | ".join(counts), "|")
     print("|---|" + "---|" * len(counts))
     for name in ["recordings", *(name for name in names if name != "recordings")]:

@@ -26,7 +26,7 @@ EDGES = (0, 45, 50, 55, 60, 65, 75)  # beats a minute
 
 def main(folder: Path) -> None:
     """Prints the table of one folder."""
-    rates, labelled = [], []
+    rates, label_prevalence = [], []
     code = find_diagnosis("SB").code
     for path in find_recordings(folder):
         try:
@@ -36,11 +36,11 @@ def main(folder: Path) -> None:
             continue
         if rate is not None:
             rates.append(rate)
-            labelled.append(code in recording.header.codes)
+            label_prevalence.append(code in recording.header.codes)
     place = np.digitize(rates, EDGES)
     print(folder)
     for k, (low, high) in enumerate(pairwise(EDGES), start=1):
-        mine = np.array(labelled)[place == k]
+        mine = np.array(label_prevalence)[place == k]
         print(f"  {low:3} to {high:3} beats a minute: {len(mine):5} recordings, {mine.sum():4} sinus bradycardia")
 
 

@@ -24,15 +24,15 @@ from scipy.signal import butter, sosfiltfilt
 
 from leadwise.challenge.metric import challenge_metric
 from leadwise.data.dataset import Dataset
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import Recording, read_recording
 from leadwise.network.devices import choose_processor
 from leadwise.options import NetworkOptions
 from leadwise.recipes import ROBUST, SignalRecipe
 from leadwise.report.charts import COLOURS
 from leadwise.report.sheet.paper import figure_bytes, own_settings
-from leadwise.training.fold_state import FoldRun
-from leadwise.util.files import whole_file
+from leadwise.training.fold_state import FoldState
+from leadwise.util.files import atomic_write
 from studies.judge import answers_of
 from studies.pictures import small
 from studies.study import VARIANTS, answered, prepared, read_index, way_of
@@ -127,13 +127,13 @@ def stressed(part: Dataset, recordings: Sequence[Recording], change: Change, rec
     news = [changed(recording, change, random) for recording in recordings]
     signals = [prepare(recording, recipe) for recording in news]
     lengths = np.array([signal.values.shape[1] for signal in signals])
-    numbers = [side_numbers(recording.header, signal) for recording, signal in zip(news, signals, strict=True)]
+    numbers = [auxiliary_features(recording.header, signal) for recording, signal in zip(news, signals, strict=True)]
     return dataclasses.replace(
         part,
         samples=np.ascontiguousarray(np.concatenate([signal.values.T for signal in signals])),
         starts=np.cumsum(lengths) - lengths,
         lengths=lengths,
-        demographics=np.stack(numbers),
+        auxiliary_features=np.stack(numbers),
     )
 
 
@@ -145,8 +145,8 @@ def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
     runs = []
     for seed in arguments.seeds.split(","):
         path = arguments.results / name / "home" / seed
-        run = FoldRun.begin(recipe, 0, processor)
-        run.judged.load_state_dict(load_file(path.with_suffix(".safetensors")))
+        run = FoldState.begin(recipe, 0, processor)
+        run.networks.ema_network.load_state_dict(load_file(path.with_suffix(".safetensors")))
         with np.load(path.with_suffix(".npz"), allow_pickle=False) as stored:
             runs.append((run, dict(stored)))
     found = {}
@@ -154,7 +154,7 @@ def scores(arguments: argparse.Namespace, name: str) -> dict[str, float]:
         these = stressed(part, recordings, CHANGES[change], recipe.signal)
         values = []
         for run, stored in runs:
-            answers = answers_of(stored | {"test": answered(run, these, recipe)}, "test", ROBUST.decision.general)
+            answers = answers_of(stored | {"test": answered(run, these)}, "test", ROBUST.decision.prevalence_shift)
             values.append(challenge_metric(part.labels, answers[way_of(name)]))
         found[change] = float(np.mean(values))
     return found
@@ -199,7 +199,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         cells = [f"{found[change]:.3f} ({found[change] - found['as it is']:+.3f})" for found in table.values()]
         print(" | ".join([change, *cells]))
     if arguments.picture:
-        with whole_file(arguments.picture) as file:
+        with atomic_write(arguments.picture) as file:
             file.write(small(figure_bytes(draw(table), "png", 110)))
     return 0
 

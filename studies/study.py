@@ -39,12 +39,13 @@ from leadwise.network.devices import Processor, choose_processor
 from leadwise.options import NetworkOptions
 from leadwise.recipes import PAPER, RECIPES, ROBUST, Recipe, SignalRecipe
 from leadwise.training.checkpoint import State
+from leadwise.training.epoch import FoldData
 from leadwise.training.examples import Examples
-from leadwise.training.fold import train_fold
-from leadwise.training.fold_state import FoldRun
+from leadwise.training.fold import FoldTask, train_fold
+from leadwise.training.fold_state import FoldState
 from leadwise.training.pretraining import pretrain
 from leadwise.training.validation import predict
-from leadwise.util.memory import keep_freed_memory
+from leadwise.util.memory import tune_malloc
 from leadwise.util.progress import log, log_to_stdout
 from studies.judge import FIGURES, judge
 
@@ -68,16 +69,20 @@ def _step(name: str, **parts: Mapping[str, Any]) -> None:
 _step("+rate", signal={"sampling_frequency": 128, "window": 640, "overlap": 160})
 _step("+unit", signal={"unit": "mV", "resampling": "polyphase", "scale": "rms"}, network={"demographics": 6})
 _step("+band", signal=dataclasses.asdict(ROBUST.signal))
-SCHEDULE = ("optimiser", "schedule", "learning_rate", "weight_decay", "average", "keep")
+SCHEDULE = ("optimiser", "schedule", "learning_rate", "weight_decay", "ema_decay", "keep")
 _step("+schedule", training={name: getattr(ROBUST.training, name) for name in SCHEDULE})
 _step("+machine", augmentation=dataclasses.asdict(dataclasses.replace(ROBUST.augmentation, mixup=0.0)))
 _step("+mixup", augmentation={"mixup": ROBUST.augmentation.mixup})
-_step("+reward", training={"stand_ins": True}, decision={"method": "reward", "general": ROBUST.decision.general})
+_step(
+    "+reward",
+    training={"proxy_labels": True},
+    decision={"method": "reward", "prevalence_shift": ROBUST.decision.prevalence_shift},
+)
 _step("+simulated", training={"simulated": ROBUST.training.simulated})
 
 # `robust` without one of its parts. Augmentation and schedule are left out where real recordings are learnt alone: all
 # of these but `-band` begin with what simulated ECGs have taught `robust`.
-AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "anonymous"), 0.0)
+AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "hidden_demographics"), 0.0)
 WITHOUT = {
     "robust-band": changed(ROBUST, signal={"band": None}),
     "robust-machine": changed(ROBUST, augmentation=AUGMENTED),
@@ -137,12 +142,12 @@ def spread(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
 
 
 @dataclass(frozen=True)
-class Beginning:
+class InitialWeights:
     """What a network begins with; None and nothing: random weights."""
 
     weights: State | None = None
-    textbook: State | None = None  # of the network that simulated ECGs alone have taught, where there is one
-    learned: Sequence[float] = ()  # the class frequencies of these
+    simulation_network: State | None = None  # of the network that simulated ECGs alone have taught, where there is one
+    target_prevalence: Sequence[float] = ()  # the class frequencies of these
 
 
 def run(
@@ -151,7 +156,7 @@ def run(
     seed: int,
     path: Path,
     processor: Processor,
-    begins: Beginning,
+    begins: InitialWeights,
 ) -> dict[str, NDArray[Any]]:
     """Trains one network and leaves it in `path`.safetensors; its probabilities (`choose`, and each part whose name
     begins with test), labels and the rest that the table asks for; the textbook's probabilities too.
@@ -159,31 +164,35 @@ def run(
     both = join(parts["train"], parts["choose"])
     validation = np.arange(len(both)) >= len(parts["train"])
     checkpoint = path.with_suffix(".checkpoint")
-    result = train_fold(both, validation, recipe, processor, checkpoint, seed, start=begins.weights)
+    data = FoldData(both, validation, 0)
+    result = train_fold(FoldTask(data, recipe, processor, checkpoint, seed, begins.weights))
     assert result is not None  # there is no limit of time
-    judged = FoldRun.begin(recipe, seed, processor)
-    judged.judged.load_state_dict(result.state)
-    save_file(result.state, path.with_suffix(".safetensors"))
+    state = FoldState.begin(recipe, seed, processor)
+    state.networks.ema_network.load_state_dict(result.weights)
+    save_file(result.weights, path.with_suffix(".safetensors"))
     found: dict[str, NDArray[Any]] = {"choose": result.probabilities, "choose_labels": parts["choose"].labels}
-    taught = parts["choose"].targets(recipe.training.stand_ins)
-    found |= {"choose_targets": taught, "learned": parts["train"].targets(recipe.training.stand_ins).mean(0)}
+    taught = parts["choose"].targets(recipe.training.proxy_labels)
+    found |= {
+        "choose_targets": taught,
+        "target_prevalence": parts["train"].targets(recipe.training.proxy_labels).mean(0),
+    }
     found |= {"prior": parts["train"].labels, "acquisitions": parts["train"].acquisitions}
     tests = [name for name in parts if name.startswith("test")]
     for name in tests:
         part = parts[name]
-        found[name] = answered(judged, part, recipe)
+        found[name] = answered(state, part)
         found |= {f"{name}_labels": part.labels, f"{name}_sources": np.array(part.sources)}
         found[f"{name}_acquisitions"] = part.acquisitions
-    if begins.textbook is not None:
-        judged.judged.load_state_dict(begins.textbook)
-        found |= {f"{name}_textbook": answered(judged, parts[name], recipe) for name in tests}
-        found["textbook_learned"] = np.array(begins.learned)
+    if begins.simulation_network is not None:
+        state.networks.ema_network.load_state_dict(begins.simulation_network)
+        found |= {f"{name}_textbook": answered(state, parts[name]) for name in tests}
+        found["textbook_learned"] = np.array(begins.target_prevalence)
     return found
 
 
-def answered(run: FoldRun, part: Dataset, recipe: Recipe) -> NDArray[np.float32]:
+def answered(state: FoldState, part: Dataset) -> NDArray[np.float32]:
     """The probabilities of a part's recordings, (recordings, 24)."""
-    return predict(run, Examples.of(part, run.processor.device), part.lengths, np.arange(len(part)), recipe)
+    return predict(state, Examples.of(part, state.processor.device), part.lengths, np.arange(len(part)))
 
 
 def join(*parts: Dataset) -> Dataset:
@@ -206,7 +215,7 @@ def train(arguments: argparse.Namespace) -> None:
         recipe = VARIANTS[name.removesuffix("+init")]
         if arguments.epochs is not None:
             recipe = changed(recipe, training={"epochs": arguments.epochs})
-        begins = beginning(name, recipe, split, seed, arguments.results, processor)
+        begins = initial_weights(name, recipe, split, seed, arguments.results, processor)
         parts = prepared(recipe, split, index, arguments)
         found = run(recipe, parts, seed, path, processor, begins)
         temporary = path.with_suffix(".partial.npz")
@@ -216,24 +225,26 @@ def train(arguments: argparse.Namespace) -> None:
             left.unlink()
 
 
-def beginning(name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor) -> Beginning:
+def initial_weights(
+    name: str, recipe: Recipe, split: str, seed: int, results: Path, processor: Processor
+) -> InitialWeights:
     """What a run begins with: the network that the family's other devices taught, or that `robust` has left on the same
     split; or one that learnt from simulated ECGs as `robust` does, once for all splits and seeds and for
     all recipes with the same signals.
     """
     if name.endswith("+init"):
         folder = results / name.removesuffix("+init") / f"device-{split.split(':')[1]}"
-        return Beginning(load_file(folder / f"{seed}.safetensors"))
+        return InitialWeights(load_file(folder / f"{seed}.safetensors"))
     if not recipe.training.simulated:
-        return Beginning()
+        return InitialWeights()
     work = results / "begins" / f"{recipe.training.simulated}-{input_name(recipe.signal)}"
     work.mkdir(parents=True, exist_ok=True)
     schedule = {name: getattr(ROBUST.training, name) for name in SCHEDULE}
     usual = changed(recipe, training=schedule, augmentation=dataclasses.asdict(ROBUST.augmentation))
     taught = pretrain(usual, work / "begin", work, processor, 1, math.inf)
     assert taught is not None  # there is no limit of time
-    weights, textbook, learned = taught[0], taught[0], taught[1]["learned"]
-    return Beginning(weights, textbook, learned)
+    weights, simulation_network, target_prevalence = taught[0], taught[0], taught[1]["target_prevalence"]
+    return InitialWeights(weights, simulation_network, target_prevalence)
 
 
 def prepared(
@@ -268,7 +279,7 @@ def results(folder: Path) -> Iterator[tuple[str, str, int, dict[str, NDArray[Any
 def way_of(name: str) -> str:
     """The column of the table that has a recipe's own decision."""
     decision = VARIANTS[name.removesuffix("+init")].decision
-    reward = "reward textbook" if decision.textbook else "reward general"
+    reward = "reward textbook" if decision.simulation_network else "reward general"
     return {"search": "search", "reward": reward}[decision.method]
 
 
@@ -293,7 +304,7 @@ def table(arguments: argparse.Namespace) -> None:
         mine, other = runs[name, split, seed], runs.get((arguments.against, split, seed))
         reference = (other, way_of(arguments.against)) if other and len(other) == len(mine) else None
         for test in test_sets(mine[0]):
-            figures = judge(mine, test, way_of(name), arguments.general, reference)
+            figures = judge(mine, test, way_of(name), arguments.prevalence_shift, reference)
             shown = split + ("" if test == "test" else test.removeprefix("test").replace("_", " "))
             count = sum(len(found[test]) for found in mine)
             print(f"{name} | {shown} | {seed} | {count} | " + " | ".join(figures[key] for key in FIGURES))
@@ -325,10 +336,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     showing.set_defaults(do=table)
     showing.add_argument("results", type=Path)
     showing.add_argument("--against", default="paper", choices=VARIANTS, help="default %(default)s")
-    showing.add_argument("--general", type=float, default=ROBUST.decision.general, help="see DecisionRecipe")
+    showing.add_argument(
+        "--prevalence-shift", type=float, default=ROBUST.decision.prevalence_shift, help="see DecisionRecipe"
+    )
     arguments = parser.parse_args(argv)
     log_to_stdout()
-    keep_freed_memory()
+    tune_malloc()
     arguments.do(arguments)
     return 0
 

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 from leadwise.recipes import ROBUST
 from leadwise.report.sheet.paper import BLUE, GREY, ORANGE, figure_bytes, own_settings
 from leadwise.report.statistics import Rewards, bootstrap_interval, rewards_of
-from leadwise.util.files import whole_file
+from leadwise.util.files import atomic_write
 from studies.judge import together
 from studies.pictures import small
 from studies.study import VARIANTS, WITHOUT, Runs, grouped, test_sets, way_of
@@ -42,7 +42,7 @@ def panels(runs: Runs, seed: int) -> dict[str, Panel]:
         mine = runs[name, split, seed]
         for test in test_sets(mine[0]):
             title = split + test.removeprefix("test").replace("_", " ")
-            labels, answers = together(mine, test, ROBUST.decision.general)
+            labels, answers = together(mine, test, ROBUST.decision.prevalence_shift)
             own, nothing, oracle = (rewards_of(labels, answers[way]) for way in (way_of(name), "nothing", "oracle"))
             found.setdefault(title, {})[name] = (own, nothing, oracle)
     return {title: found[title] for title in sorted(found, key=lambda title: (title not in TITLES, title))}
@@ -97,7 +97,7 @@ def main(results: Path, target: Path, seed: int = 2020) -> None:
     if not found:
         sys.exit(f"studies.study_picture: {results} has no runs of seed {seed}")
     content = small(figure_bytes(draw(found), "png", 110))
-    with whole_file(target) as handle:
+    with atomic_write(target) as handle:
         handle.write(content)
     print(f"{target}: {len(content)} bytes")
 

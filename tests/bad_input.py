@@ -1,4 +1,4 @@
-"""Kinds of bad input, written to a folder, and what the driver makes of them: the tables of docs/bad-input.md.
+"""Kinds of bad input, written to a folder, and what the driver makes of them: the tables of docs/file-formats.md.
 
 `python -m tests.bad_input` writes the tables; tests/test_bad_input.py runs the driver over the same recordings and
 compares. Each kind is one recording that is good but for one thing, unless its title says more.
@@ -25,12 +25,12 @@ from leadwise.ecg import leads as leads_module
 from leadwise.ecg.discovery import find_records
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model
-from leadwise.model.prediction import Scored
+from leadwise.model.prediction import Prediction
 from leadwise.model.scoring import score_files
 from tests.conftest import LEADS, header_text, v4_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
-DOCUMENT = ROOT / "docs" / "bad-input.md"
+DOCUMENT = ROOT / "docs" / "file-formats.md"
 GOOD = np.random.default_rng(1).integers(-3000, 3000, (12, 600)).astype(np.int16)
 
 Content = str | bytes | Callable[[Path], object] | None  # of a file; or what makes it; or none
@@ -276,7 +276,7 @@ def write_kinds(folder: Path) -> dict[str, Kind]:
 # --- What becomes of them
 
 
-def outcome(scored: Scored) -> str:
+def outcome(scored: Prediction) -> str:
     """What happens to a recording, as the table says it."""
     if scored.reason is not None:
         return f"prior: {scored.reason}"
@@ -328,14 +328,14 @@ def _texts(node: ast.expr, module: Any) -> Iterator[str]:
 
 
 def tables(model: Model) -> dict[str, str]:
-    """What stands between the marks of docs/bad-input.md, by mark."""
+    """What stands between the marks of docs/file-formats.md, by mark."""
     with tempfile.TemporaryDirectory() as folder:
         kinds = write_kinds(Path(folder))
         found = outcomes(model, Path(folder))
     rows = [f"| {_cell(kind.title)} | {_cell(found[name])} |" for name, kind in kinds.items()]
     return {
         "repairs": _list({**repairs.REPAIRS, **leads_module.SIGNAL_REPAIRS}),
-        "remarks": _list(quality.REMARKS),
+        "remarks": _list(quality.QUALITY_WARNINGS),
         "reasons": "\n\n".join(
             f"`{name}`\n\n" + "\n".join(f"- {_cell(text)}" for text in texts) for name, texts in reasons().items()
         ),
@@ -362,7 +362,7 @@ def filled(document: str, contents: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    """Writes the tables of docs/bad-input.md anew."""
+    """Writes the tables of docs/file-formats.md anew."""
     from leadwise.model.ensemble import load_model
     from tests.model.test_ensemble import write_model
 

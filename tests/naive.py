@@ -8,7 +8,7 @@ from itertools import groupby
 
 from leadwise.challenge.classes import CODES, EQUIVALENTS, REWARDS, SINUS_RHYTHM
 from leadwise.challenge.metric import challenge_metric as fast_challenge_metric
-from leadwise.decision.thresholds import decide
+from leadwise.decision.thresholds import apply_thresholds
 
 NAN = float("nan")
 
@@ -193,7 +193,7 @@ def first(pair):
 def search_thresholds(labels, probabilities, common_steps=10, class_steps=100):
     """The two-step search, the metric called for each candidate: the 24 thresholds, the common one and its score."""
     candidates = [i / common_steps for i in range(common_steps + 1)]
-    scores = [fast_challenge_metric(labels, decide(probabilities, candidate)) for candidate in candidates]
+    scores = [fast_challenge_metric(labels, apply_thresholds(probabilities, candidate)) for candidate in candidates]
     common = best_candidate(candidates, scores, present=0.5)
     thresholds = [common] * len(CODES)
     candidates = [i / class_steps for i in range(class_steps + 1)]
@@ -201,7 +201,7 @@ def search_thresholds(labels, probabilities, common_steps=10, class_steps=100):
         scores = []
         for candidate in candidates:
             thresholds[k] = candidate
-            scores.append(fast_challenge_metric(labels, decide(probabilities, thresholds)))
+            scores.append(fast_challenge_metric(labels, apply_thresholds(probabilities, thresholds)))
         thresholds[k] = best_candidate(candidates, scores, present=common)
     return thresholds, common, scores[candidates.index(thresholds[-1])]
 

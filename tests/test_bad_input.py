@@ -1,4 +1,4 @@
-"""Every recording gets an answer: what docs/bad-input.md says of bad input is what the program does."""
+"""Every recording gets an answer: what docs/file-formats.md says of bad input is what the program does."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import pytest
 
 from leadwise.challenge.outputs import read_output
 from leadwise.data.prepare import prepare_dataset
-from leadwise.decision.rules import Answer
+from leadwise.decision.rules import Predictions
 from leadwise.ecg import recording
 from leadwise.ecg.discovery import find_records
 from leadwise.ecg.leads import SIGNAL_REPAIRS
@@ -25,9 +25,9 @@ from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS, reason_kind
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model, load_model
-from leadwise.model.prediction import Scored
+from leadwise.model.prediction import Prediction
 from leadwise.model.scoring import score_arrays, score_folder
-from leadwise.model.scoring_summary import Account
+from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.recipes import SignalRecipe
 from leadwise.util.text import printable
 from tests.bad_input import DOCUMENT, GOOD, KINDS, TEXT, Kind, filled, outcome, reasons, tables, write_kinds
@@ -130,7 +130,7 @@ def test_the_list_of_problems_and_the_summary_say_the_same(
             assert list(read_output(outputs / f"{name}.csv").scores) == pytest.approx(PRIOR.scores[0])
 
 
-def each(model: Model, folder: Path) -> list[tuple[str, Scored]]:
+def each(model: Model, folder: Path) -> list[tuple[str, Prediction]]:
     records = find_records(folder)
     return [(path.name, next(scoring.score_files(model, [Path(f"{path}.hea")]))) for path in records]
 
@@ -236,8 +236,8 @@ def test_an_unknown_failure_of_one_recording_does_not_end_the_run(
 
 
 def test_probabilities_that_are_no_numbers_are_never_written(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflow(self: Model, signals: Any, demographics: Any, acquisitions: Any) -> Answer:
-        return Answer(np.zeros((len(signals), 24), bool), np.full((len(signals), 24), np.nan))
+    def overflow(self: Model, signals: Any, demographics: Any, acquisitions: Any) -> Predictions:
+        return Predictions(np.zeros((len(signals), 24), bool), np.full((len(signals), 24), np.nan))
 
     monkeypatch.setattr(Model, "predict", overflow)
     answer = score_arrays(model, TEXT, GOOD)
@@ -253,10 +253,10 @@ def test_reasons_are_counted_without_what_is_of_one_file_alone() -> None:
     assert reason_kind("has no lead of a standard name, only 'V 1' \"it's\"") == (
         "has no lead of a standard name, only ... ..."
     )
-    account = Account()
+    account = ScoringSummary()
     for size in (1, 20):
-        account.add("A", Scored("A", PRIOR.labels[0], PRIOR.scores[0], (), "x", f"is cut off: {size} of 90 bytes"))
-    account.add("B", Scored("B", PRIOR.labels[0], PRIOR.scores[0], ("renamed", "renamed"), None))
+        account.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), "x", f"is cut off: {size} of 90 bytes"))
+    account.add("B", Prediction("B", PRIOR.labels[0], PRIOR.scores[0], ("renamed", "renamed"), None))
     assert account.lines() == [
         "3 recordings scored, 2 of them could not be used and got the training prior",
         "  not usable: 2, is cut off: ... of ... bytes",
@@ -265,7 +265,7 @@ def test_reasons_are_counted_without_what_is_of_one_file_alone() -> None:
 
 
 def test_a_name_cannot_break_the_list_or_the_output(tmp_path: Path) -> None:
-    account = Account(problems=[("a,b", 'says "no", twice'), (printable("x\ny\udcff"), "empty")])
+    account = ScoringSummary(problems=[("a,b", 'says "no", twice'), (printable("x\ny\udcff"), "empty")])
     account.write_problems(tmp_path / "problems.csv")
     with (tmp_path / "problems.csv").open(newline="") as file:
         assert list(csv.reader(file)) == [["name", "reason"], ["a,b", 'says "no", twice'], ["x?y?", "empty"]]
@@ -274,7 +274,7 @@ def test_a_name_cannot_break_the_list_or_the_output(tmp_path: Path) -> None:
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
 def test_no_cell_of_the_list_is_a_formula(tmp_path: Path, cell: str) -> None:
     """A spreadsheet would compute it, or call a program; with an apostrophe in front it shows it."""
-    Account(problems=[(cell, cell), ("A-1", "5 = 3")]).write_problems(tmp_path / "problems.csv")
+    ScoringSummary(problems=[(cell, cell), ("A-1", "5 = 3")]).write_problems(tmp_path / "problems.csv")
     with (tmp_path / "problems.csv").open(newline="") as file:
         rows = list(csv.reader(file))
     assert rows[1:] == [[f"'{cell}", f"'{cell}"], ["A-1", "5 = 3"]]

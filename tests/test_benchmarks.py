@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.run import LONG, SHORTEST, Result, Row, as_json, cpu_seconds, find_rows, main, measure, table
+from benchmarks.run import LONG, SHORTEST, Result, Row, cpu_seconds, find_rows, json_round_trip, main, measure, table
 from leadwise.simulate import write_folder
 from studies import rates
 
@@ -140,7 +140,7 @@ def test_the_table_tells_met_from_missed() -> None:
     good, bad = table(results).splitlines()[1:]
     assert good.split()[:7] == ["good", "2.00", "1.50", "-", "3.00", "1.90", "yes"]
     assert bad.split()[6] == "NO"
-    assert json.loads(as_json(results, "this one"))["rows"][1] == {
+    assert json.loads(json_round_trip(results, "this one"))["rows"][1] == {
         "name": "bad", "ratio": 1.0, "low": 0.9, "high": 1.2, "target": 1.9,
     }  # fmt: skip
 

@@ -87,19 +87,19 @@ def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
         "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
         "seen.txt", "validation.safetensors",
     ]  # fmt: skip
-    facts = json.loads((model / "model.json").read_text())
-    assert facts["recipe"]["training"]["epochs"] == 1
-    training = facts["training"]
+    metadata = json.loads((model / "model.json").read_text())
+    assert metadata["recipe"]["training"]["epochs"] == 1
+    training = metadata["training"]
     assert training["recordings"] == 12 and training["recordings_per_source"] == {"A": 12}
     assert training["recordings_per_class"][CODES[22]] == 12
     assert {"versions", "seconds", "device", "threads", "left_out", "repairs"} <= set(training)
     assert training["seconds"] > 0
-    for fold in facts["folds"]:
+    for fold in metadata["folds"]:
         assert set(fold["validation_scores"]) == {"half", "common", "full"}
         assert len(fold["thresholds"]) == 24 and fold["best_epoch"] == 1
         counts = fold["validation_counts"]
         assert [tp + fn for tp, fn in zip(counts["tp"], counts["fn"], strict=True)][22] == fold["validation_recordings"]
-    assert facts["prior"]["scores"] == [4 / 12] * 3 + [0.0] * 19 + [1.0, 0.0]
+    assert metadata["prior"]["scores"] == [4 / 12] * 3 + [0.0] * 19 + [1.0, 0.0]
 
 
 def test_what_was_trained_is_what_is_saved(model: Path) -> None:
@@ -125,7 +125,7 @@ def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
     data: Path, model: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop_at_the_second_fold(*arguments: object) -> FoldResult:
-        if arguments[6] == 1:  # the fold
+        if arguments[0].data.number == 1:
             raise KeyboardInterrupt
         return train_fold(*arguments)  # type: ignore[arg-type]
 
@@ -166,14 +166,14 @@ def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path,
 def test_every_recording_has_its_answer(model: Path, outputs: Path) -> None:
     names = [f"A{index:04d}" for index in range(12)] + ["E0001", "E0002", "E0003"]
     assert sorted(path.name for path in outputs.iterdir()) == [f"{name}.csv" for name in names]
-    facts = json.loads((model / "model.json").read_text())
+    metadata = json.loads((model / "model.json").read_text())
     for name in names:
         assert (outputs / f"{name}.csv").read_text().startswith(f"#{name}\n")
         output = read_output(outputs / f"{name}.csv")
         assert output.codes == CODES
         if name.startswith("E"):
-            assert list(output.scores) == pytest.approx(facts["prior"]["scores"])
-            assert [int(label) for label in output.labels] == facts["prior"]["labels"]
+            assert list(output.scores) == pytest.approx(metadata["prior"]["scores"])
+            assert [int(label) for label in output.labels] == metadata["prior"]["labels"]
 
 
 def test_batches_answer_as_one_recording_at_a_time_does(data: Path, model: Path, outputs: Path) -> None:

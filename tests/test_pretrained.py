@@ -12,7 +12,7 @@ import pytest
 import leadwise
 from leadwise.api import ABBREVIATIONS
 from leadwise.ecg.leads import STANDARD_LEADS
-from leadwise.model.folder import SEEN, TEXTBOOK
+from leadwise.model.folder import SEEN, SIMULATION_NETWORK
 from leadwise.simulate import simulate
 from leadwise.simulate.folder import write_folder
 
@@ -28,7 +28,7 @@ def model() -> leadwise.Classifier:
 def test_it_is_small_and_says_what_it_is() -> None:
     files = {path.name: path.stat().st_size for path in PRETRAINED.iterdir()}
     assert sum(files.values()) < 40_000_000
-    assert set(files) == {"model.json", "fold0.safetensors", TEXTBOOK, "model_card.md", SEEN}
+    assert set(files) == {"model.json", "fold0.safetensors", SIMULATION_NETWORK, "model_card.md", SEEN}
     card = (PRETRAINED / "model_card.md").read_text(encoding="utf-8")
     for words in ("PTB-XL", "CC BY 4.0", "**Not a medical device**"):
         assert words in " ".join(card.split()), words
@@ -59,7 +59,7 @@ def test_it_says_that_a_recording_comes_from_elsewhere(tmp_path: Path) -> None:
     write_folder(tmp_path, 1, seed=1, sources=["U"])
     path = next(tmp_path.glob("*.mat"))
     result = leadwise.load().predict(path)
-    assert result.foreign and leadwise.Result.FOREIGN in str(result)
+    assert result.out_of_distribution and leadwise.Result.FOREIGN in str(result)
     for option, told in ((), f"note: {leadwise.Result.FOREIGN}"), (("--json",), '"foreign": true'):
         command = [sys.executable, "get_12ECG_score.py", "pretrained", str(path), *option]
         printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -30,10 +30,10 @@ EQUIVALENTS: Mapping[str, str] = MappingProxyType(
 
 
 # Unscored code -> scored class that it means, for sources that write the one and never the other.
-STAND_INS: Mapping[str, str] = MappingProxyType({"164884008": "427172004"})  # ventricular ectopics -> PVC
+PROXY_CODES: Mapping[str, str] = MappingProxyType({"164884008": "427172004"})  # ventricular ectopics -> PVC
 
 # The larger sources of the Challenge, for what a hospital is like in general (columns of class_counts.csv).
-GENERAL_SOURCES = ("A", "E", "HR", "Q")
+REFERENCE_SOURCES = ("A", "E", "HR", "Q")
 
 
 @dataclass(frozen=True)
@@ -76,12 +76,12 @@ _ABBREVIATIONS = {diagnosis.abbreviation.lower(): _INDICES[code] for code, diagn
 
 
 @cache
-def general_frequencies() -> NDArray[np.float64]:
+def reference_prevalence() -> NDArray[np.float64]:
     """How frequent the 24 classes are in a hospital of which nothing is known, (24,): the mean over the Challenge's
     larger sources, each weighing alike (class_counts.csv: recordings of each class among those with a scored one)."""
     with (DATA_FOLDER / "class_counts.csv").open(newline="", encoding="utf-8") as file:
         rows = {row["class"]: row for row in csv.DictReader(file)}
-    counts = np.array([[float(rows[code][source]) for source in GENERAL_SOURCES] for code in (*CODES, "recordings")])
+    counts = np.array([[float(rows[code][source]) for source in REFERENCE_SOURCES] for code in (*CODES, "recordings")])
     frequencies = np.asarray((counts[:-1] / counts[-1]).mean(axis=1))
     frequencies.flags.writeable = False  # shared by every caller
     return frequencies
@@ -113,6 +113,6 @@ def label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
     return labels
 
 
-def stand_in_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
+def proxy_label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
     """Which of the 24 diagnoses `codes` mean by a stand-in, (24,)."""
-    return label_vector(STAND_INS[code.strip()] for code in codes if code.strip() in STAND_INS)
+    return label_vector(PROXY_CODES[code.strip()] for code in codes if code.strip() in PROXY_CODES)

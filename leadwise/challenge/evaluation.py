@@ -19,7 +19,7 @@ from leadwise.challenge.metric import Scores, evaluate
 from leadwise.challenge.outputs import read_output
 from leadwise.ecg.header import header_codes
 
-Remark = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
+Warn = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,7 +32,7 @@ class Evaluated:
     scores: NDArray[np.float64]
 
 
-def read_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Evaluated:
+def read_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> Evaluated:
     """Labels of the headers NAME.hea in one folder, answers and scores of the outputs NAME.csv in another.
 
     A malformed output counts as all negative with scores 0, and `remark` is told. Raises FileNotFoundError that names
@@ -42,13 +42,13 @@ def read_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: 
     # all outputs are looked for before any is read: what is missing is known at once
     outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
-    answers, scores = zip(*(_output_vectors(output, remark) for output in outputs), strict=True)
+    answers, scores = zip(*(_output_vectors(output, warn) for output in outputs), strict=True)
     return Evaluated(tuple(headers), labels, np.array(answers), np.array(scores))
 
 
-def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, remark: Remark = print) -> Scores:
+def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> Scores:
     """All figures of the outputs in one folder for the headers in another; raises as `read_folders` does."""
-    read = read_folders(labels_folder, outputs_folder, remark)
+    read = read_folders(labels_folder, outputs_folder, warn)
     return evaluate(read.labels, read.answers, read.scores)
 
 
@@ -102,10 +102,10 @@ def _output_of(header: Path, folder: Path) -> Path:
     return output
 
 
-def _output_vectors(path: Path, remark: Remark) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+def _output_vectors(path: Path, warn: Warn) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     """Answers and scores of an output, (24,) each; nothing but zeros, and a remark, where the file is malformed."""
     try:
         return read_output(path).by_class()
     except ValueError as error:  # one bad file of another program must not cost all figures of it
-        remark(f"{path}: malformed output ({error}), taken as all negative")
+        warn(f"{path}: malformed output ({error}), taken as all negative")
         return np.zeros(len(CODES), dtype=np.bool_), np.zeros(len(CODES))

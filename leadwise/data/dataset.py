@@ -36,15 +36,15 @@ class Dataset:
     starts: NDArray[np.int64]  # (n,) first row of each recording
     lengths: NDArray[np.int64]  # (n,) rows
     labels: NDArray[np.bool_]  # (n, 24)
-    stand_ins: NDArray[np.bool_]  # (n, 24) classes that an unscored code means (classes.STAND_INS)
-    demographics: NDArray[np.float32]  # (n, 5), or (n, 6) with the signals' scales
+    proxy_labels: NDArray[np.bool_]  # (n, 24) classes that an unscored code means (classes.STAND_INS)
+    auxiliary_features: NDArray[np.float32]  # (n, 5), or (n, 6) with the signals' scales
     acquisitions: NDArray[np.float32]  # (n, 3), see familiarity.acquisition
     repairs: dict[str, int]  # how often each repair was made
     left_out: dict[str, str]  # recordings that are not here: name -> reason
     fingerprint: str  # of the files and of the preparation
 
     # arrays with a row a recording
-    ROWS: ClassVar = ("starts", "lengths", "labels", "stand_ins", "demographics", "acquisitions")
+    ROWS: ClassVar = ("starts", "lengths", "labels", "proxy_labels", "auxiliary_features", "acquisitions")
 
     def __len__(self) -> int:
         return len(self.names)
@@ -55,41 +55,41 @@ class Dataset:
         rows |= {name: tuple(compress(getattr(self, name), chosen)) for name in ("names", "sources", "groups")}
         return replace(self, **rows)
 
-    def targets(self, stand_ins: bool) -> NDArray[np.bool_]:
+    def targets(self, proxy_labels: bool) -> NDArray[np.bool_]:
         """What a network is taught, (n, 24): the labels, with or without what stands in for them."""
-        return self.labels | self.stand_ins if stand_ins else self.labels
+        return self.labels | self.proxy_labels if proxy_labels else self.labels
 
 
 def load_dataset(folder: Path) -> Dataset:
     """What `prepare_dataset` stored, the signals as a memory map."""
-    facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+    metadata = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
         arrays = dict(stored)
     del arrays["checksums"]
     rows = int((arrays["starts"] + arrays["lengths"]).max(initial=0))
     return Dataset(
-        names=tuple(facts["names"]),
-        sources=tuple(facts["sources"]),
-        groups=tuple(facts["groups"]),
+        names=tuple(metadata["names"]),
+        sources=tuple(metadata["sources"]),
+        groups=tuple(metadata["groups"]),
         samples=np.memmap(folder / SAMPLES, np.float32, "c", shape=(rows, 12)),
-        repairs=facts["repairs"],
-        left_out=facts["left_out"],
-        fingerprint=facts["fingerprint"],
+        repairs=metadata["repairs"],
+        left_out=metadata["left_out"],
+        fingerprint=metadata["fingerprint"],
         **arrays,
     )
 
 
-def metadata_checksum(facts: dict[str, Any]) -> str:
+def metadata_checksum(metadata: dict[str, Any]) -> str:
     """Return the SHA-256 of the metadata of a prepared data set."""
-    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+    return hashlib.sha256(json.dumps(metadata).encode()).hexdigest()
 
 
 def is_whole(folder: Path) -> bool:
     """Whether the stored arrays are those that were written; damaged ones are named."""
     try:
-        facts = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
-        damaged = [] if facts.pop("checksum") == metadata_checksum(facts) else ["recordings.json"]
-        if sha256(folder / ARRAYS) != facts["checksums"][ARRAYS]:
+        metadata = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+        damaged = [] if metadata.pop("checksum") == metadata_checksum(metadata) else ["recordings.json"]
+        if sha256(folder / ARRAYS) != metadata["checksums"][ARRAYS]:
             damaged.append(ARRAYS)
         elif not _samples_are_whole(folder):
             damaged.append(SAMPLES)

@@ -24,23 +24,23 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.challenge.classes import class_index, label_vector, stand_in_vector
+from leadwise.challenge.classes import class_index, label_vector, proxy_label_vector
 from leadwise.data.dataset import ARRAYS, SAMPLES, Dataset, is_whole, load_dataset, metadata_checksum
 from leadwise.data.folds import patient_groups
-from leadwise.data.sample_store import ROW, Room, Store, Writer
-from leadwise.ecg.acquisition import acquisition
+from leadwise.data.sample_store import ROW, SampleStore, SampleWriter, Segment
+from leadwise.ecg.acquisition import measure_acquisition
 from leadwise.ecg.discovery import find_recordings
 from leadwise.ecg.header import MIN_FREQUENCY, Sex
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import RecordingError, reason_kind
 from leadwise.ecg.resampling import resampled_length
 from leadwise.recipes import SignalRecipe
-from leadwise.util.files import flush_folder, sha256, whole_file, write_json
-from leadwise.util.memory import keep_some_freed_memory
+from leadwise.util.files import atomic_write, flush_folder, sha256, write_json
+from leadwise.util.memory import tune_malloc_for_preparation
 from leadwise.util.progress import log, track
 
-PREPARATION_VERSION = 6  # raised when the same files would give other arrays
+PREPARATION_VERSION = 7  # raised when the same files would give other arrays
 
 
 CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
@@ -100,15 +100,15 @@ class PreparedRecording(NamedTuple):
     repairs: tuple[str, ...]
 
 
-def _prepare_chunk(paths: Sequence[str], recipe: SignalRecipe, room: Room) -> list[tuple[Any, ...]]:
+def _prepare_chunk(paths: Sequence[str], recipe: SignalRecipe, segment: Segment) -> list[tuple[Any, ...]]:
     """Each path as `_prepare_one` has it. The signals go to the room, since to send them from process to process takes
     as long as to prepare them; what is sent is texts and plain tuples, which take a tenth of what objects take."""
-    keep_some_freed_memory()  # or half of a worker's time may go to fresh pages
-    with room.opened() as writer:
+    tune_malloc_for_preparation()  # or half of a worker's time may go to fresh pages
+    with segment.opened() as writer:
         return [tuple(_prepare_one(Path(path), recipe, writer)) for path in paths]
 
 
-def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> PreparedRecording | tuple[str, str]:
+def _prepare_one(path: Path, recipe: SignalRecipe, writer: SampleWriter) -> PreparedRecording | tuple[str, str]:
     try:
         recording = read_recording(path)
         if not label_vector(recording.header.codes).any():
@@ -124,8 +124,8 @@ def _prepare_one(path: Path, recipe: SignalRecipe, writer: Writer) -> PreparedRe
     return PreparedRecording(
         *(header.name, header.source, header.age, header.sex, header.codes),
         *(start, len(samples), zlib.crc32(samples)),
-        numbers=tuple(side_numbers(header, signal).tolist()),
-        acquisition=tuple(acquisition(recording).tolist()),
+        numbers=tuple(auxiliary_features(header, signal).tolist()),
+        acquisition=tuple(measure_acquisition(recording).tolist()),
         repairs=tuple(repair.name for repair in (*recording.repairs, *signal.repairs)),
     )
 
@@ -134,14 +134,14 @@ def _chunks(headers: Sequence[Path]) -> Iterator[list[tuple[Path, int]]]:
     """The recordings in order and the sizes of their files, in lists of at most `CHUNK` and, but for single ones, of
     `CHUNK_BYTES`."""
     chunk: list[tuple[Path, int]] = []
-    room = CHUNK_BYTES
+    segment = CHUNK_BYTES
     for header in headers:
         size = _signal_bytes(header)
-        if chunk and (len(chunk) == CHUNK or size > room):
+        if chunk and (len(chunk) == CHUNK or size > segment):
             yield chunk
-            chunk, room = [], CHUNK_BYTES
+            chunk, segment = [], CHUNK_BYTES
         chunk.append((header, size))
-        room -= size
+        segment -= size
     if chunk:
         yield chunk
 
@@ -173,19 +173,19 @@ def _foreseen_rows(header: Path, size: int, recipe: SignalRecipe) -> int:
 
 
 def _prepare_all(
-    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, store: Store
+    headers: Sequence[Path], recipe: SignalRecipe, jobs: int, store: SampleStore
 ) -> Iterator[PreparedRecording | tuple[str, str]]:
     """Every recording in the order of the folder, prepared by `jobs` processes a few chunks ahead; its signal goes to
     the store."""
     if jobs == 1:
-        writer = Writer(store.file)
+        writer = SampleWriter(store.file)
         yield from (_prepare_one(path, recipe, writer) for path in headers)
         return
 
     def work() -> Iterator[Any]:
         for chunk in _chunks(headers):
-            room = store.room(sum(_foreseen_rows(header, size, recipe) for header, size in chunk))
-            yield joblib.delayed(_prepare_chunk)([str(header) for header, _ in chunk], recipe, room)
+            segment = store.segment(sum(_foreseen_rows(header, size, recipe) for header, size in chunk))
+            yield joblib.delayed(_prepare_chunk)([str(header) for header, _ in chunk], recipe, segment)
 
     try:
         results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)(work())
@@ -193,15 +193,15 @@ def _prepare_all(
         parallel, rest = joblib.Parallel(n_jobs=jobs), work()
         results = chain.from_iterable(iter(lambda: parallel(islice(rest, AT_ONCE)), []))
     for number, rows in enumerate(results):
-        before, beside = store.rows_beside, 0
+        before, beside = store.overflow_rows, 0
         for row in rows:
             item = PreparedRecording(*row) if len(row) > 2 else row
             if isinstance(item, PreparedRecording) and item.start < 0:
                 beside += item.samples
                 item = item._replace(start=item.start - before)
             yield item
-        store.note_beside(store.rooms[number], beside)
-    store.move_behind()
+        store.record_overflow(store.segments[number], beside)
+    store.append_overflow()
 
 
 def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
@@ -209,8 +209,8 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
     repairs: Counter[str] = Counter()
     left_out: dict[str, str] = {}
     # not waited for until it is on the disk: what a power cut leaves of it is told by its checksums, and made again
-    with whole_file(folder / SAMPLES, durable=False) as file:
-        store = Store(file)
+    with atomic_write(folder / SAMPLES, durable=False) as file:
+        store = SampleStore(file)
         for item in track(_prepare_all(headers, recipe, jobs, store), "preparing", len(headers)):
             if not isinstance(item, PreparedRecording):
                 left_out[item[0]] = item[1]
@@ -222,7 +222,7 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
         lengths = np.array([item.samples for item in kept], np.int64)
         file.truncate((starts + lengths).max(initial=0) * ROW)
     _write_arrays(folder, kept, starts)
-    facts = {
+    metadata = {
         "fingerprint": fingerprint,
         "names": [item.name for item in kept],
         "sources": [item.source for item in kept],
@@ -231,22 +231,24 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
         "left_out": left_out,
         "checksums": {ARRAYS: sha256(folder / ARRAYS)},
     }
-    write_json(folder / "recordings.json", facts | {"checksum": metadata_checksum(facts)})
+    write_json(folder / "recordings.json", metadata | {"checksum": metadata_checksum(metadata)})
     _report(len(kept), left_out, repairs)
 
 
 def _write_arrays(folder: Path, kept: Sequence[PreparedRecording], starts: NDArray[np.int64]) -> None:
     """The small arrays, one row a recording."""
     codes = [item.codes for item in kept]
-    with whole_file(folder / ARRAYS) as handle:
+    with atomic_write(folder / ARRAYS) as handle:
         np.savez(
             handle,
             lengths=np.array([item.samples for item in kept], np.int64),
             starts=starts,
             checksums=np.array([item.checksum for item in kept], np.uint32),
             labels=np.array([label_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
-            stand_ins=np.array([stand_in_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
-            demographics=np.array([item.numbers for item in kept], np.float32).reshape(len(kept), -1 if kept else 5),
+            proxy_labels=np.array([proxy_label_vector(of_one) for of_one in codes], bool).reshape(-1, 24),
+            auxiliary_features=np.array([item.numbers for item in kept], np.float32).reshape(
+                len(kept), -1 if kept else 5
+            ),
             acquisitions=np.array([item.acquisition for item in kept], np.float32).reshape(-1, 3),
         )
 
@@ -275,8 +277,8 @@ def _fingerprint(folder: Path, headers: Sequence[Path], recipe: SignalRecipe) ->
         beside, place = _by_stem(parent or os.curdir), os.path.relpath(parent or os.curdir, folder)
         for _, name in members:
             for entry in beside[_without_ending(name)]:
-                facts = entry.stat()
-                digest.update(f"{place}/{entry.name} {facts.st_size} {facts.st_mtime_ns}\n".encode())
+                metadata = entry.stat()
+                digest.update(f"{place}/{entry.name} {metadata.st_size} {metadata.st_mtime_ns}\n".encode())
     return digest.hexdigest()
 
 

@@ -19,7 +19,7 @@ ROW = 12 * 4  # bytes of one sample of twelve leads
 PIECE = 1 << 20  # bytes that are copied at a time, so that they stay in the cores' caches
 
 
-class Writer:
+class SampleWriter:
     """Puts signals into an open file, one behind the other."""
 
     def __init__(self, file: IO[bytes], first: int = 0) -> None:
@@ -35,67 +35,67 @@ class Writer:
 
 
 @dataclass(frozen=True)
-class Room:
+class Segment:
     """Rows of a file that one process may fill while others fill others."""
 
     path: Path
     first: int  # row
     rows: int
-    beside: Path  # a file for what does not fit
+    overflow: Path  # a file for what does not fit
 
     @contextmanager
-    def opened(self) -> Iterator[RoomWriter]:
+    def opened(self) -> Iterator[SegmentWriter]:
         """What writes there."""
         with ExitStack() as files:
             file = files.enter_context(self.path.open("r+b"))
             file.seek(self.first * ROW)
-            yield RoomWriter(file, self, files)
+            yield SegmentWriter(file, self, files)
 
 
-class RoomWriter(Writer):
+class SegmentWriter(SampleWriter):
     """Puts signals into a room."""
 
-    def __init__(self, file: IO[bytes], room: Room, files: ExitStack) -> None:
-        super().__init__(file, room.first)
-        self.room, self.files = room, files
-        self.beside: Writer | None = None
+    def __init__(self, file: IO[bytes], segment: Segment, files: ExitStack) -> None:
+        super().__init__(file, segment.first)
+        self.segment, self.files = segment, files
+        self.overflow: SampleWriter | None = None
 
     def put(self, signal: memoryview) -> int:
         """Writes a signal (samples, 12); the row where it begins, -1 - row where that is beside."""
-        if self.next + len(signal) <= self.room.first + self.room.rows:
+        if self.next + len(signal) <= self.segment.first + self.segment.rows:
             return super().put(signal)
-        if self.beside is None:
-            self.beside = Writer(self.files.enter_context(self.room.beside.open("wb")))
-        return -1 - self.beside.put(signal)
+        if self.overflow is None:
+            self.overflow = SampleWriter(self.files.enter_context(self.segment.overflow.open("wb")))
+        return -1 - self.overflow.put(signal)
 
 
-class Store:
+class SampleStore:
     """The whole file while its rooms are filled."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
-        self.rooms: list[Room] = []
+        self.segments: list[Segment] = []
         self.rows = 0  # of all rooms
-        self.beside: list[Path] = []
-        self.rows_beside = 0
+        self.overflow: list[Path] = []
+        self.overflow_rows = 0
 
-    def room(self, rows: int) -> Room:
+    def segment(self, rows: int) -> Segment:
         """One more room, behind the others."""
         path = Path(self.file.name)
-        self.rooms.append(Room(path, self.rows, rows, path.with_name(f"beside{len(self.rooms)}")))
+        self.segments.append(Segment(path, self.rows, rows, path.with_name(f"beside{len(self.segments)}")))
         self.rows += rows
-        return self.rooms[-1]
+        return self.segments[-1]
 
-    def note_beside(self, room: Room, rows: int) -> None:
+    def record_overflow(self, segment: Segment, rows: int) -> None:
         """So many rows lie beside this room, which is full, and are to come behind those that were noted before."""
         if rows:
-            self.beside.append(room.beside)
-            self.rows_beside += rows
+            self.overflow.append(segment.overflow)
+            self.overflow_rows += rows
 
-    def move_behind(self) -> None:
+    def append_overflow(self) -> None:
         """Moves what lies beside behind all rooms."""
         self.file.seek(self.rows * ROW)
-        for path in self.beside:
+        for path in self.overflow:
             with path.open("rb") as file:
                 shutil.copyfileobj(file, self.file, PIECE)
             path.unlink()

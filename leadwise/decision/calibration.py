@@ -97,7 +97,7 @@ def shift_prior(
     return np.asarray(expit(logits + share[..., None] * (_logits(after) - start)))
 
 
-def pool_opinions(probabilities: ArrayLike, others: ArrayLike, share: float) -> Floats:
+def pool_probabilities(probabilities: ArrayLike, others: ArrayLike, share: float) -> Floats:
     """Two opinions on the same recordings, (recordings, classes) each, as one: the mean of their logits, in which the
     others weigh `share`. That is the logarithmic opinion pool (Genest and Zidek 1986). Raises ValueError where the
     shapes differ or a number is not in [0, 1].

@@ -13,10 +13,10 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.challenge.classes import CODES, general_frequencies
-from leadwise.decision.calibration import Calibration, pool_opinions, shift_prior
+from leadwise.challenge.classes import CODES, reference_prevalence
+from leadwise.decision.calibration import Calibration, pool_probabilities, shift_prior
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.thresholds import decide, vote
+from leadwise.decision.thresholds import apply_thresholds, vote
 from leadwise.recipes import DecisionRecipe
 
 Booleans = NDArray[np.bool_]
@@ -24,12 +24,14 @@ Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
+class Predictions:
     """What a model says of some recordings."""
 
     labels: Booleans  # (recordings, 24)
     scores: Floats  # (recordings, 24) probabilities
-    foreign: Booleans | None = None  # (recordings,) which were answered as of another hospital; None: no difference
+    out_of_distribution: Booleans | None = (
+        None  # (recordings,) which were answered as of another hospital; None: no difference
+    )
 
 
 class Rule(Protocol):
@@ -39,7 +41,7 @@ class Rule(Protocol):
     def thresholds(self) -> Floats:
         """(networks, 24); NaN where a class has none."""
 
-    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
+    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
         """Labels and scores; recordings with NaN probabilities get NaN scores. `foreign` says which recordings,
         (recordings,), were acquired as no training recording was; None: none of them."""
 
@@ -50,28 +52,28 @@ class VoteRule:
 
     thresholds: Floats
 
-    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
+    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
         """See `Rule`; it makes no difference who is foreign."""
-        answers = [decide(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
-        return Answer(vote(np.stack(answers)), probabilities.mean(0))
+        answers = [apply_thresholds(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
+        return Predictions(vote(np.stack(answers)), probabilities.mean(0))
 
 
 @dataclass(frozen=True, eq=False)
-class Textbook:
+class SimulationNetwork:
     """What a network that only simulated ECGs have taught (`pretraining.py`) says of foreign recordings: whether the
     textbook's criterion of a diagnosis is met, which no hospital's way of labelling has bent."""
 
-    learned: Floats  # (24,) how frequent the classes were among the simulated ECGs
-    share: float  # what its opinion weighs beside the other networks'
+    target_prevalence: Floats  # (24,) how frequent the classes were among the simulated ECGs
+    weight: float  # what its opinion weighs beside the other networks'
 
     def __post_init__(self) -> None:
-        _check_frequencies(self.learned[None], 1)
-        if not 0 <= self.share <= 1:
-            raise ValueError(f"share {self.share} is not in [0, 1]")
+        _check_frequencies(self.target_prevalence[None], 1)
+        if not 0 <= self.weight <= 1:
+            raise ValueError(f"weight {self.weight} is not in [0, 1]")
 
 
 @dataclass(frozen=True, eq=False)
-class RewardRule:
+class ExpectedRewardRule:
     """Labels of highest expected reward under the scores: the mean of the networks' calibrated probabilities, moved to
     the class frequencies of where a recording comes from.
 
@@ -81,48 +83,50 @@ class RewardRule:
     """
 
     calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation part
-    learned: Floats  # (24,) how frequent the classes were in what the networks were taught ...
-    labelled: Floats  # ... and among the labels
-    general: float  # how far they move to `classes.general_frequencies` for a foreign recording
-    textbook: Textbook | None = None
+    target_prevalence: Floats  # (24,) how frequent the classes were in what the networks were taught ...
+    label_prevalence: Floats  # ... and among the labels
+    prevalence_shift: float  # how far they move to `classes.general_frequencies` for a foreign recording
+    simulation_network: SimulationNetwork | None = None
 
     @property
     def thresholds(self) -> Floats:
         """There are none: whether a class is on depends on the others."""
         return np.full((len(self.calibrations), len(CODES)), np.nan)
 
-    def probabilities(self, probabilities: Floats, foreign: Booleans | None = None) -> Floats:
+    def probabilities(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Floats:
         """The scores, (recordings, 24), of probabilities (networks, recordings, 24) without NaN."""
         own, others = np.split(probabilities, [len(self.calibrations)])
-        if len(others) != (self.textbook is not None):
+        if len(others) != (self.simulation_network is not None):
             raise ValueError(
                 f"probabilities of {len(probabilities)} networks, for {len(self.calibrations)} calibrations"
             )
         pairs = zip(self.calibrations, own, strict=True)
         calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
-        at_home = shift_prior(calibrated, self.learned, self.labelled)
-        if foreign is None:
+        at_home = shift_prior(calibrated, self.target_prevalence, self.label_prevalence)
+        if out_of_distribution is None:
             return at_home
-        elsewhere = shift_prior(calibrated, self.learned, general_frequencies(), self.general)
-        if self.textbook:
-            written = shift_prior(others[0], self.textbook.learned, general_frequencies(), self.general)
-            elsewhere = pool_opinions(elsewhere, written, self.textbook.share)
-        return np.where(foreign[:, None], elsewhere, at_home)
+        elsewhere = shift_prior(calibrated, self.target_prevalence, reference_prevalence(), self.prevalence_shift)
+        if self.simulation_network:
+            written = shift_prior(
+                others[0], self.simulation_network.target_prevalence, reference_prevalence(), self.prevalence_shift
+            )
+            elsewhere = pool_probabilities(elsewhere, written, self.simulation_network.weight)
+        return np.where(out_of_distribution[:, None], elsewhere, at_home)
 
-    def answer(self, probabilities: Floats, foreign: Booleans | None = None) -> Answer:
+    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
         """See `Rule`."""
-        strange = foreign if self.general or self.textbook else None
+        strange = out_of_distribution if self.prevalence_shift or self.simulation_network else None
         known = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
         if known.any():
             scores[known] = self.probabilities(probabilities[:, known], None if strange is None else strange[known])
             labels[known] = best_labels(scores[known])
-        return Answer(labels, scores, strange)
+        return Predictions(labels, scores, strange)
 
 
 def make_rule(
-    recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]], textbook: Mapping[str, Any] | None = None
+    recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]], simulation_network: Mapping[str, Any] | None = None
 ) -> Rule:
     """The rule of a model from what its folds found: `thresholds` (24), or `calibration` and the class frequencies
     `learned` and `labelled` (24); from `learned` and `share` of its textbook, where it has one. Raises KeyError,
@@ -130,7 +134,7 @@ def make_rule(
     if not folds:
         raise ValueError("needs at least one fold")
     if recipe.method == "search":
-        if textbook:
+        if simulation_network:
             raise ValueError("a vote by thresholds hears no textbook")
         thresholds = np.array([fold["thresholds"] for fold in folds], np.float64)
         if thresholds.shape != (len(folds), len(CODES)):
@@ -138,14 +142,22 @@ def make_rule(
         if not np.isfinite(thresholds).all():
             raise ValueError("a threshold is no number")
         return VoteRule(thresholds)
-    if not 0 <= recipe.general <= 1:
-        raise ValueError(f"general {recipe.general} is not in [0, 1]")
+    if not 0 <= recipe.prevalence_shift <= 1:
+        raise ValueError(f"general {recipe.prevalence_shift} is not in [0, 1]")
     calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
     if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
         raise ValueError(f"{len(CODES)} offsets a fold are needed")
-    learned, labelled = (_frequencies([fold[name] for fold in folds]) for name in ("learned", "labelled"))
-    heard = Textbook(np.array(textbook["learned"], np.float64), float(textbook["share"])) if textbook else None
-    return RewardRule(calibrations, learned, labelled, recipe.general, heard)
+    target_prevalence, label_prevalence = (
+        _frequencies([fold[name] for fold in folds]) for name in ("target_prevalence", "label_prevalence")
+    )
+    heard = (
+        SimulationNetwork(
+            np.array(simulation_network["target_prevalence"], np.float64), float(simulation_network["weight"])
+        )
+        if simulation_network
+        else None
+    )
+    return ExpectedRewardRule(calibrations, target_prevalence, label_prevalence, recipe.prevalence_shift, heard)
 
 
 def _frequencies(folds: Sequence[Sequence[float]]) -> Floats:

@@ -36,12 +36,12 @@ class ThresholdSearch:
 
     thresholds: Floats
     common: float
-    score_half: float  # every threshold 0.5
+    score_fixed: float  # every threshold 0.5
     score_common: float  # after step 1
-    score_full: float  # after both steps
+    score_class: float  # after both steps
 
 
-def decide(probabilities: ArrayLike, thresholds: ArrayLike) -> Booleans:
+def apply_thresholds(probabilities: ArrayLike, thresholds: ArrayLike) -> Booleans:
     """Labels (recordings, 24): probability >= threshold, and the most probable class (the first of equals) always.
 
     `thresholds` is one number or (24,). A NaN probability is never on, unless all 24 are NaN.
@@ -79,9 +79,9 @@ def search_thresholds(
     return ThresholdSearch(
         thresholds=thresholds,
         common=common,
-        score_half=challenge_metric(labels, decide(probabilities, 0.5)),
-        score_common=challenge_metric(labels, decide(probabilities, common)),
-        score_full=challenge_metric(labels, decide(probabilities, thresholds)),
+        score_fixed=challenge_metric(labels, apply_thresholds(probabilities, 0.5)),
+        score_common=challenge_metric(labels, apply_thresholds(probabilities, common)),
+        score_class=challenge_metric(labels, apply_thresholds(probabilities, thresholds)),
     )
 
 
@@ -181,7 +181,7 @@ def _checked(labels: Booleans, probabilities: Floats) -> Floats:
     return probabilities
 
 
-def best_constant_answer(labels: Booleans) -> Booleans:
+def best_constant_labels(labels: Booleans) -> Booleans:
     """The labels (24,) that earn the most when given for every recording: what to say when nothing is known.
 
     Built up greedily, one class at a time, on the labels (recordings, 24) of the training part; at least one class.

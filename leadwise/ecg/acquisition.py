@@ -27,7 +27,7 @@ STEP_MARGIN, LENGTH_MARGIN = 1.5, 1.05  # factors by which a step and a length m
 LEAST_SHARE = 0.01  # of the training recordings: a sampling frequency that is rarer is not familiar
 
 
-def acquisition(recording: Recording) -> NDArray[np.float32]:
+def measure_acquisition(recording: Recording) -> NDArray[np.float32]:
     """Sampling frequency (Hz), step (uV; NaN where no lead tells it) and length (s), (3,)."""
     counts, gains = recording.counts, recording.adc_gain
     rows = [row for row in LEADS_ASKED if row < len(counts)]
@@ -60,7 +60,7 @@ def _levels(counts: NDArray[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True)
-class Way:
+class AcquisitionProfile:
     """A way of acquiring recordings that a model has learned from."""
 
     sampling_frequency: float  # Hz
@@ -78,23 +78,23 @@ class Way:
         )
 
     @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> Way:
+    def from_dict(cls, values: Mapping[str, Any]) -> AcquisitionProfile:
         """The inverse of `dataclasses.asdict`, also through JSON. Raises KeyError, TypeError or ValueError."""
         step, seconds = ((float(low), float(high)) for low, high in (values["step"], values["seconds"]))
         return cls(float(values["sampling_frequency"]), step, seconds, int(values["recordings"]))
 
 
-def ways_of(acquisitions: NDArray[np.float32]) -> tuple[Way, ...]:
+def acquisition_profiles(acquisitions: NDArray[np.float32]) -> tuple[AcquisitionProfile, ...]:
     """The ways in which training recordings, (n, 3) of `acquisition`, were acquired: one for each sampling frequency
     that is not rare, in rising order."""
-    ways = []
+    profiles = []
     for frequency in np.unique(acquisitions[:, 0]):
         members = acquisitions[acquisitions[:, 0] == frequency]
         if len(members) >= LEAST_SHARE * len(acquisitions):
             steps = members[np.isfinite(members[:, 1]), 1]
             step = _range(steps) if len(steps) else (0.0, 1e9)
-            ways.append(Way(float(frequency), step, _range(members[:, 2]), len(members)))
-    return tuple(ways)
+            profiles.append(AcquisitionProfile(float(frequency), step, _range(members[:, 2]), len(members)))
+    return tuple(profiles)
 
 
 def _range(values: NDArray[np.float32]) -> tuple[float, float]:
@@ -102,6 +102,6 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def foreign(acquisitions: NDArray[np.float32], ways: Sequence[Way]) -> NDArray[np.bool_]:
+def out_of_distribution(acquisitions: NDArray[np.float32], profiles: Sequence[AcquisitionProfile]) -> NDArray[np.bool_]:
     """Which recordings, (n, 3) of `acquisition`, were acquired in none of the ways, (n,)."""
-    return np.array([not any(way.fits(one) for way in ways) for one in acquisitions], np.bool_)
+    return np.array([not any(way.fits(one) for way in profiles) for one in acquisitions], np.bool_)

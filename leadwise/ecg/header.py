@@ -17,7 +17,7 @@ from itertools import repeat
 from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
-from leadwise.ecg.repairs import Notes, RecordingError, Refused, Repair, quote
+from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
 
 Sex = Literal["female", "male"]
 
@@ -113,29 +113,31 @@ def _source(name: str) -> str:
     return match.group() if match else ""
 
 
-def without_mat(name: str) -> str:
+def strip_mat_suffix(name: str) -> str:
     """The name without the ending .mat, in any case."""
     return name[:-4] if name[-4:].lower() == ".mat" else name
 
 
 def _record_name(text: str) -> str:
     if "/" in text or "\\" in text:
-        raise Refused(f"record name {quote(text)}: multi-segment records and paths are not read")
+        raise UnreadableError(f"record name {quote(text)}: multi-segment records and paths are not read")
     if not text.strip("."):
-        raise Refused(f"record name {quote(text)} is no name")
-    return without_mat(text)
+        raise UnreadableError(f"record name {quote(text)} is no name")
+    return strip_mat_suffix(text)
 
 
 def _lead_count(text: str) -> int:
     if not 0 < float(text) <= MAX_LEADS:
-        raise Refused(f"declares {quote(text)} leads; 1 to {MAX_LEADS} are read")
+        raise UnreadableError(f"declares {quote(text)} leads; 1 to {MAX_LEADS} are read")
     return int(text)
 
 
 def _frequency(text: str) -> float:
     frequency = float(text.partition("/")[0].partition("(")[0])  # what follows: the counter's frequency and base
     if not MIN_FREQUENCY <= frequency <= MAX_FREQUENCY:
-        raise Refused(f"sampling frequency {quote(text)} is not within {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz")
+        raise UnreadableError(
+            f"sampling frequency {quote(text)} is not within {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz"
+        )
     return frequency
 
 
@@ -143,19 +145,19 @@ def _sample_count(text: str) -> int | None:
     if not text.isdigit():
         return None  # a date or time: the number was left out
     if float(text) > MAX_SAMPLES:
-        raise Refused(f"declares {quote(text)} samples; at most {MAX_SAMPLES} are read")
+        raise UnreadableError(f"declares {quote(text)} samples; at most {MAX_SAMPLES} are read")
     return int(text) or None  # 0 means unknown in WFDB
 
 
 def _file_name(text: str) -> str:
     if "/" in text or "\\" in text or "\0" in text or not text.strip("."):
-        raise Refused(f"names the file {quote(text)}, which is not in the record's own folder")
+        raise UnreadableError(f"names the file {quote(text)}, which is not in the record's own folder")
     return text
 
 
 def _integer(text: str) -> int:
     if len(text) > 18:
-        raise Refused(f"{quote(text)} is too large a number")
+        raise UnreadableError(f"{quote(text)} is too large a number")
     return int(text)
 
 
@@ -178,7 +180,7 @@ def _gain(text: str) -> _Gain:
     factor = _MILLIVOLTS.get(unit.lower())
     gain = float(number) * (factor or 1.0)
     if gain != 0 and not MIN_GAIN <= abs(gain) <= MAX_GAIN:
-        raise Refused(f"gain {quote(text)} is not within {MIN_GAIN:g} to {MAX_GAIN:g} counts per mV")
+        raise UnreadableError(f"gain {quote(text)} is not within {MIN_GAIN:g} to {MAX_GAIN:g} counts per mV")
     return _Gain(gain, _integer(baseline) if baseline else None, factor is not None)
 
 
@@ -252,7 +254,7 @@ _AGE = _pattern(_REAL)
 _SEXES: dict[str, Sex] = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
-def _age(text: str, notes: Notes) -> float | None:
+def _age(text: str, notes: RepairLog) -> float | None:
     if text.lower() in _UNKNOWN:
         return None
     age = float(text) if _AGE.fullmatch(text) else math.nan
@@ -264,19 +266,19 @@ def _age(text: str, notes: Notes) -> float | None:
     return age
 
 
-def _sex(text: str, notes: Notes) -> Sex | None:
+def _sex(text: str, notes: RepairLog) -> Sex | None:
     sex = _SEXES.get(text.lower())
     if sex is None and text.lower() not in _UNKNOWN:
         notes.add("unreadable-sex", quote(text))
     return sex
 
 
-def _codes(text: str, notes: Notes) -> tuple[str, ...]:
+def _codes(text: str, notes: RepairLog) -> tuple[str, ...]:
     return tuple(code for item in text.split(",") if (code := item.strip()))
 
 
 # Comment lines `#Key: text`, the key in any case. All other keys (Rx, Hx, Sx) are not used.
-COMMENT_FIELDS: Final[dict[str, Callable[[str, Notes], Any]]] = {"age": _age, "sex": _sex, "dx": _codes}
+COMMENT_FIELDS: Final[dict[str, Callable[[str, RepairLog], Any]]] = {"age": _age, "sex": _sex, "dx": _codes}
 
 
 _BLANKS = " \t\n\r\f\v"
@@ -289,10 +291,10 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
     their order: WFDB's header(5), https://physionet.org/physiotools/wag/header-5.htm.
     """
     lines, comments = _split_lines(text)
-    notes = Notes()
+    notes = RepairLog()
     try:
         if not lines:
-            raise Refused("the header is empty")
+            raise UnreadableError("the header is empty")
         words, known = lines[0].split(), _nothing_known(RECORD_FIELDS)
         name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, notes, known)
         database = _source(name)
@@ -301,17 +303,17 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
         elif not _is_usual(database, frequency, samples):
             notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {database}")
         leads = _read_leads(name, database, declared, lines[1:], notes)
-        facts = _read_comments(comments, notes)
-    except Refused as refusal:
+        metadata = _read_comments(comments, notes)
+    except UnreadableError as refusal:
         raise RecordingError(source, str(refusal)) from None
     return Header(
         name=name,
         sampling_frequency=frequency or DEFAULT_FREQUENCY,
         samples=samples,
         leads=leads,
-        age=facts.get("age"),
-        sex=facts.get("sex"),
-        codes=facts.get("dx", ()),
+        age=metadata.get("age"),
+        sex=metadata.get("sex"),
+        codes=metadata.get("dx", ()),
         repairs=notes.repairs(),
     )
 
@@ -329,7 +331,7 @@ def _usual_frequencies(source: str) -> tuple[tuple[float, float], ...]:
 
 def header_codes(text: str | bytes | Sequence[str]) -> tuple[str, ...]:
     """The items of all Dx lines alone, as `Header.codes` has them, also where a signal line would refuse the header."""
-    codes: tuple[str, ...] = _read_comments(_split_lines(text)[1], Notes()).get("dx", ())
+    codes: tuple[str, ...] = _read_comments(_split_lines(text)[1], RepairLog()).get("dx", ())
     return codes
 
 
@@ -352,7 +354,7 @@ def _decode(raw: bytes) -> str:
 
 
 def _read_fields(
-    fields: Sequence[_Field], tokens: Sequence[str], notes: Notes, known: Sequence[dict[str, Any]]
+    fields: Sequence[_Field], tokens: Sequence[str], notes: RepairLog, known: Sequence[dict[str, Any]]
 ) -> list[Any]:
     """Values of a line's fields, from its words in order; defaults for those that are left out.
 
@@ -365,7 +367,7 @@ def _read_fields(
         values.append(meanings[token])
     for field in fields[len(values) :]:
         if field in fields[:2]:  # WFDB lets all but the first two fields of a line be left out
-            raise Refused(f"a line has no {field.name}")
+            raise UnreadableError(f"a line has no {field.name}")
         values.append(field.default)
     return values
 
@@ -374,19 +376,21 @@ def _nothing_known(fields: Sequence[_Field]) -> list[dict[str, Any]]:
     return [{} for _ in fields]
 
 
-def _read_field(field: _Field, token: str, notes: Notes) -> Any:
+def _read_field(field: _Field, token: str, notes: RepairLog) -> Any:
     if field.pattern.fullmatch(token):
         return field.convert(token)
     if field.needed:
-        raise Refused(f"{field.name} {quote(token)} cannot be read")
+        raise UnreadableError(f"{field.name} {quote(token)} cannot be read")
     notes.add("unreadable-field", f"{field.name} {quote(token)}")
     return field.default
 
 
-def _read_leads(record: str, source: str, declared: int, lines: Sequence[str], notes: Notes) -> tuple[LeadHeader, ...]:
+def _read_leads(
+    record: str, source: str, declared: int, lines: Sequence[str], notes: RepairLog
+) -> tuple[LeadHeader, ...]:
     """Leads that the signal lines describe, with gains corrected."""
     if not lines:
-        raise Refused(f"declares {declared} leads and describes none")
+        raise UnreadableError(f"declares {declared} leads and describes none")
     if len(lines) < declared:
         notes.add("lead-count", f"{declared} declared, {len(lines)} described")
     for line in lines[declared:]:
@@ -399,19 +403,19 @@ def _read_leads(record: str, source: str, declared: int, lines: Sequence[str], n
         _compare_leads(leads, notes)
     # Only MATLAB files are bound to have the record's name; others may be called anything.
     files = set(map(_FILE_OF, leads))
-    names = {without_mat(file) for file in files if file[-4:].lower() == ".mat"}
+    names = {strip_mat_suffix(file) for file in files if file[-4:].lower() == ".mat"}
     if names - {record}:
         notes.add("names-differ", ", ".join(map(quote, (record, *sorted(names - {record})))))
     return leads
 
 
-def _compare_leads(leads: Sequence[LeadHeader], notes: Notes) -> None:
+def _compare_leads(leads: Sequence[LeadHeader], notes: RepairLog) -> None:
     different = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
     if len(different) > 1:
         notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in different))
 
 
-def _read_plain_leads(lines: Sequence[str], source: str, notes: Notes) -> tuple[LeadHeader, ...] | None:
+def _read_plain_leads(lines: Sequence[str], source: str, notes: RepairLog) -> tuple[LeadHeader, ...] | None:
     """What `_read_lead` says of each line, at once, where all are plain and of one file, format and gain; else None.
 
     This is for speed alone: a third of the time.
@@ -431,7 +435,7 @@ def _read_plain_leads(lines: Sequence[str], source: str, notes: Notes) -> tuple[
     return tuple(map(_LEAD, rows))
 
 
-def _read_lead(line: str, source: str, notes: Notes, known: Sequence[dict[str, Any]]) -> LeadHeader:
+def _read_lead(line: str, source: str, notes: RepairLog, known: Sequence[dict[str, Any]]) -> LeadHeader:
     """One signal line; `source` is the prefix that known wrong gains go by, `known` is `_read_fields`'s."""
     tokens = line.split(None, len(SIGNAL_FIELDS) - 1)
     last = len(tokens) - 1
@@ -449,7 +453,7 @@ def _read_lead(line: str, source: str, notes: Notes, known: Sequence[dict[str, A
     return LeadHeader(name, file, format_, adc_gain, baseline, first_value, checksum)
 
 
-def _corrected_gain(gain: float, source: str, notes: Notes) -> float:
+def _corrected_gain(gain: float, source: str, notes: RepairLog) -> float:
     """Counts per mV: as declared, WFDB's default for 0, or 1000 where the declared gain is known to be wrong."""
     if gain == 0:
         notes.add("default-gain", f"{DEFAULT_GAIN:g} counts per mV")
@@ -461,7 +465,7 @@ def _corrected_gain(gain: float, source: str, notes: Notes) -> float:
     return gain
 
 
-def _read_comments(comments: Iterable[str], notes: Notes) -> dict[str, Any]:
+def _read_comments(comments: Iterable[str], notes: RepairLog) -> dict[str, Any]:
     """Values of `COMMENT_FIELDS` that the comment lines give; several Dx lines are joined."""
     values: dict[str, Any] = {}
     for comment in comments:

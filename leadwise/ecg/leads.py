@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from leadwise.ecg.header import LeadHeader
 from leadwise.ecg.recording import Recording
-from leadwise.ecg.repairs import Notes, RecordingError, Repair, quote
+from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, quote
 
 STANDARD_LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -94,7 +94,7 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
     recording = replace(recording, counts=np.ascontiguousarray(recording.counts))  # each step goes along a lead
-    names, notes = recording.lead_names, Notes()
+    names, notes = recording.lead_names, RepairLog()
     values = _without_marks(_converted(recording, unit), recording, notes)
     if values.dtype == np.float64:  # only then can a sample be no number
         values = _without_gaps(values, recording, notes).astype(np.float32)
@@ -108,7 +108,7 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     return Signal(values, recording.sampling_frequency, notes.repairs())
 
 
-def _without_marks(values: NDArray[Any], recording: Recording, notes: Notes) -> NDArray[Any]:
+def _without_marks(values: NDArray[Any], recording: Recording, notes: RepairLog) -> NDArray[Any]:
     """The same leads with NaN where the counts are WFDB's number for no value, float64 where there is such a run."""
     marks = np.array([_no_value(lead) for lead in recording.header.leads])
     for lead in np.flatnonzero(_lowest(recording.counts) <= marks).tolist():  # there is no lower one: next to no lead
@@ -143,7 +143,7 @@ def _runs_without_value(row: NDArray[Any], mark: int) -> list[tuple[int, int]]:
     return runs
 
 
-def _empty_leads(values: NDArray[Any], recording: Recording, notes: Notes) -> set[int]:
+def _empty_leads(values: NDArray[Any], recording: Recording, notes: RepairLog) -> set[int]:
     """The rows of leads that say nothing: one value throughout, or most of the time at an end of the ADC's range."""
     names, counts = recording.lead_names, recording.counts
     suspects = np.flatnonzero(values[:, 0] == values[:, values.shape[1] // 2])  # few leads need a look at each sample
@@ -171,7 +171,7 @@ def _converted(recording: Recording, unit: str) -> NDArray[Any]:
     return values
 
 
-def _without_gaps(values: NDArray[np.float64], recording: Recording, notes: Notes) -> NDArray[np.float64]:
+def _without_gaps(values: NDArray[np.float64], recording: Recording, notes: RepairLog) -> NDArray[np.float64]:
     """The same leads, interpolated where a sample is NaN or no possible count; zeros where a lead has no number."""
     names = recording.lead_names
     finite = np.abs(values) <= np.finfo(np.float32).max  # False for NaN too
@@ -187,7 +187,7 @@ def _without_gaps(values: NDArray[np.float64], recording: Recording, notes: Note
     return values
 
 
-def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: Notes) -> Float32:
+def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: RepairLog) -> Float32:
     """Leads (any, samples), of which `rows` tells which is which, put into standard order and completed."""
     ordered = np.zeros((len(STANDARD_LEADS), values.shape[1]), np.float32)
     for lead, name in enumerate(STANDARD_LEADS):
@@ -202,7 +202,7 @@ def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], notes: Not
     return ordered
 
 
-def _standard_rows(source: str, names: Sequence[str], notes: Notes) -> dict[str, int]:
+def _standard_rows(source: str, names: Sequence[str], notes: RepairLog) -> dict[str, int]:
     """Standard lead name -> row of the file, by name in any spelling; by position where all twelve are unknown."""
     rows: dict[str, int] = {}
     unknown = [name for name in names if name.strip().lower() not in _SPELLINGS]

@@ -18,21 +18,21 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.repairs import Notes, Refused, quote
+from leadwise.ecg.repairs import RepairLog, UnreadableError, quote
 
 # Unpacked bytes that are believed: 100 for one of the file, which no ECG comes near, and the size of a silent one.
 MAX_INFLATION: Final = 100
 MAX_SILENCE: Final = 1 << 24
 
 
-def read_matrix(raw: bytes, leads: int, notes: Notes) -> NDArray[Any]:
+def read_matrix(raw: bytes, leads: int, notes: RepairLog) -> NDArray[Any]:
     """The matrix `val`, or the only matrix with `leads` rows or columns (a repair), as it lies in the file's bytes.
 
     Returns (rows, columns), a view of `raw` where it can be. Raises Refused, before more is allocated than the file
     holds, or `MAX_INFLATION` times that where it is packed. Formats: MathWorks, MAT-File Format, levels 4 and 5.
     """
     if len(raw) < 4:
-        raise Refused(f"is no MATLAB file: {len(raw)} bytes" if raw else "is empty")
+        raise UnreadableError(f"is no MATLAB file: {len(raw)} bytes" if raw else "is empty")
     if 0 in raw[:4]:  # version 5 begins with a text
         matrices = _matrices4(raw)
         name = _choose({name: matrix.shape for name, matrix in matrices.items()}, leads, notes)
@@ -42,13 +42,13 @@ def read_matrix(raw: bytes, leads: int, notes: Notes) -> NDArray[Any]:
     return _read_scipy(raw, name, elements[name])
 
 
-def _choose(shapes: Mapping[str, tuple[int, int]], leads: int, notes: Notes) -> str:
+def _choose(shapes: Mapping[str, tuple[int, int]], leads: int, notes: RepairLog) -> str:
     """The name of the matrix with the signal."""
     if "val" in shapes:
         return "val"
     fitting = [name for name, shape in shapes.items() if leads in shape]
     if len(fitting) != 1:
-        raise Refused(f"has no matrix val of real numbers; matrices in it: {quote(', '.join(shapes))}")
+        raise UnreadableError(f"has no matrix val of real numbers; matrices in it: {quote(', '.join(shapes))}")
     notes.add("variable-name", quote(fitting[0]))
     return fitting[0]
 
@@ -85,13 +85,13 @@ def _matrices4(raw: bytes) -> dict[str, _Matrix4]:
         dtype = order + _TYPES4[number]
         end = name_end + rows * columns * np.dtype(dtype).itemsize * (2 if imaginary else 1)
         if end > len(raw):
-            raise Refused(f"is cut off: {len(raw)} of {end} bytes")
+            raise UnreadableError(f"is cut off: {len(raw)} of {end} bytes")
         if form == 0 and not imaginary:  # others: text, sparse
             name = raw[position + 20 : name_end].rstrip(b"\0").decode("latin-1")
             matrices.setdefault(name, _Matrix4((rows, columns), dtype, name_end))
         position = end
     if position == 0:
-        raise Refused("is no MATLAB file that can be read")
+        raise UnreadableError("is no MATLAB file that can be read")
     return matrices
 
 
@@ -116,7 +116,7 @@ class _Matrix5:
     def unpacked(self) -> bytes:
         element = zlib.decompressobj().decompress(self.element, self.size) if self.packed else self.element[: self.size]
         if len(element) < self.size:
-            raise Refused(f"is cut off: {len(element)} of {self.size} bytes of its matrix")
+            raise UnreadableError(f"is cut off: {len(element)} of {self.size} bytes of its matrix")
         return element
 
 
@@ -131,7 +131,7 @@ def _matrices5(raw: bytes) -> dict[str, _Matrix5]:
         except (zlib.error, struct.error, KeyError, ValueError):
             continue  # no matrix of real numbers, or damaged
         if size > (MAX_INFLATION * len(element) + MAX_SILENCE if kind == _PACKED else len(element)):
-            raise Refused(f"declares a matrix of {shape[0]} x {shape[1]} in {len(element)} bytes")
+            raise UnreadableError(f"declares a matrix of {shape[0]} x {shape[1]} in {len(element)} bytes")
         # The first of a name counts, as in SciPy.
         matrices.setdefault(name, _Matrix5(shape, element, kind == _PACKED, size))
     return matrices
@@ -141,9 +141,9 @@ def _order5(raw: bytes) -> str:
     """The byte order that the file's text ends with."""
     order = {b"IM": "<", b"MI": ">"}.get(raw[126:128])
     if order is None:
-        raise Refused("is no MATLAB file that can be read")
+        raise UnreadableError("is no MATLAB file that can be read")
     if raw[124:126] in (b"\0\2", b"\2\0"):
-        raise Refused("is a MATLAB 7.3 (HDF5) file; version 7 or earlier is needed")
+        raise UnreadableError("is a MATLAB 7.3 (HDF5) file; version 7 or earlier is needed")
     return order
 
 
@@ -154,7 +154,7 @@ def _elements5(raw: bytes, order: str) -> Iterator[tuple[int, bytes]]:
         kind, size = struct.unpack_from(f"{order}2I", raw, position)
         end = position + 8 + size
         if end > len(raw):
-            raise Refused(f"is cut off: {len(raw)} of {end} bytes")
+            raise UnreadableError(f"is cut off: {len(raw)} of {end} bytes")
         if kind in (_MATRIX, _PACKED):
             yield kind, raw[position + (8 if kind == _PACKED else 0) : end]
         position = end
@@ -193,7 +193,9 @@ def _read_scipy(raw: bytes, name: str, matrix: _Matrix5) -> NDArray[Any]:
         tag = struct.pack(f"{_order5(raw)}2I", _MATRIX, matrix.size - 8)
         lone = raw[:128] + tag + matrix.unpacked()[8:] + bytes(-matrix.size % 8)
         return np.asarray(scipy.io.loadmat(BytesIO(lone), variable_names=[name])[name])
-    except Refused:
+    except UnreadableError:
         raise
     except Exception as error:  # SciPy's readers raise whatever a damaged file makes of them
-        raise Refused(f"is no MATLAB file that can be read: {quote(str(error) or type(error).__name__)}") from error
+        raise UnreadableError(
+            f"is no MATLAB file that can be read: {quote(str(error) or type(error).__name__)}"
+        ) from error

@@ -88,7 +88,7 @@ def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
     return starts
 
 
-def side_numbers(header: Header, signal: Signal) -> NDArray[np.float32]:
+def auxiliary_features(header: Header, signal: Signal) -> NDArray[np.float32]:
     """What the network is told beside the signal: age and sex, (5,), and a scaled signal's scale, (6,): its logarithm
     over `USUAL_SCALE`, since low voltage is a diagnosis."""
     person = demographics(header)

@@ -21,7 +21,7 @@ from leadwise.ecg.resampling import resample_polyphase
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
-REMARKS: Mapping[str, str] = MappingProxyType(
+QUALITY_WARNINGS: Mapping[str, str] = MappingProxyType(
     {
         "flat": "a lead of the file has one value throughout, or moves by less than 0.1 mV",
         "cut-off": "a lead stands at its highest or lowest value for a tenth of a second at a time, as if saturated",
@@ -60,7 +60,7 @@ ALIKE = 0.3  # correlation of aVR and V6
 
 
 @dataclass(frozen=True)
-class Remark:
+class QualityWarning:
     """Something doubtful: a name from `REMARKS`, and the leads that it is about (none where it is about all)."""
 
     name: str
@@ -73,7 +73,7 @@ class Remark:
         return _WORDS[self.name].format(leads=leads, are="are" if several else "is", s="" if several else "s")
 
 
-def remarks(recording: Recording) -> tuple[Remark, ...]:
+def quality_warnings(recording: Recording) -> tuple[QualityWarning, ...]:
     """What is to be said of a recording's quality; nothing of one that looks good.
 
     Leads that the file does not have are not remarked on. Raises RecordingError where no lead can be used.
@@ -96,12 +96,12 @@ def remarks(recording: Recording) -> tuple[Remark, ...]:
         "noisy": good & (np.median(np.abs(np.diff(values, 2, axis=1)), axis=1) / 0.6745 > NOISE),
     }
     whole = _from_beats(values, rate, good, found)
-    return (*_remarks(found), *(Remark(name) for name in whole))
+    return (*_remarks(found), *(QualityWarning(name) for name in whole))
 
 
-def _remarks(found: Mapping[str, Booleans]) -> tuple[Remark, ...]:
+def _remarks(found: Mapping[str, Booleans]) -> tuple[QualityWarning, ...]:
     """One remark a name, with the leads (12,) that it was found in; none where it was found in no lead."""
-    named = [Remark(name, tuple(np.array(STANDARD_LEADS)[leads].tolist())) for name, leads in found.items()]
+    named = [QualityWarning(name, tuple(np.array(STANDARD_LEADS)[leads].tolist())) for name, leads in found.items()]
     return tuple(remark for remark in named if remark.leads)
 
 

@@ -19,9 +19,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import Header, LeadHeader, parse_header, without_mat
+from leadwise.ecg.header import Header, LeadHeader, parse_header, strip_mat_suffix
 from leadwise.ecg.matlab import read_matrix
-from leadwise.ecg.repairs import REPAIRS, Notes, RecordingError, Refused, Repair, quote
+from leadwise.ecg.repairs import REPAIRS, RecordingError, Repair, RepairLog, UnreadableError, quote
 from leadwise.ecg.signal_files import MAX_SIGNAL_BYTES, error_reason, parse_format, read_bytes, read_wfdb, signal_path
 
 __all__ = [
@@ -101,7 +101,7 @@ def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
     has most of, with the repair "no-header". Raises RecordingError, which names the file, and nothing else.
     """
     record = _record_path(path)
-    notes = Notes()
+    notes = RepairLog()
     assumed = assume_header and _existing(record, ".hea") is None and _existing(record, ".mat") is not None
     header = _assumed_header(record, notes) if assumed else _read_header(record)
     matrix = _matrix_path(record, header, notes)
@@ -111,7 +111,7 @@ def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
         else:
             data = read_matrix(read_bytes(matrix, MAX_SIGNAL_BYTES), len(header.leads), notes)
         return _recording(header, data, notes)
-    except (Refused, MemoryError) as refusal:
+    except (UnreadableError, MemoryError) as refusal:
         raise RecordingError(str(matrix or f"{record}.hea"), error_reason(refusal)) from None
 
 
@@ -122,7 +122,7 @@ def recording_from_arrays(header: str | Sequence[str], data: NDArray[Any]) -> Re
     """
     parsed = parse_header(header)
     try:
-        return _recording(parsed, np.array(data), Notes())
+        return _recording(parsed, np.array(data), RepairLog())
     except (ValueError, MemoryError) as refusal:  # ours, or NumPy's where the data is no array
         raise RecordingError(parsed.name, error_reason(refusal)) from None
 
@@ -155,7 +155,7 @@ def _read_header(record: str) -> Header:
     return parse_header(raw, path)
 
 
-def _assumed_header(record: str, notes: Notes) -> Header:
+def _assumed_header(record: str, notes: RepairLog) -> Header:
     """What is said of a MATLAB file without header: twelve leads in standard order, nothing of the person."""
     notes.add("no-header", f"{len(ASSUMED_LEADS)} leads at {ASSUMED_FREQUENCY:g} Hz")
     name = Path(record).name
@@ -163,10 +163,10 @@ def _assumed_header(record: str, notes: Notes) -> Header:
     return Header(name, ASSUMED_FREQUENCY, None, leads, None, None, (), ())
 
 
-def _matrix_path(record: str, header: Header, notes: Notes) -> str | None:
+def _matrix_path(record: str, header: Header, notes: RepairLog) -> str | None:
     """The MATLAB file with the signal, or None where the header speaks of other WFDB files."""
     names = {lead.file for lead in header.leads}
-    stems = {without_mat(name) for name in names}
+    stems = {strip_mat_suffix(name) for name in names}
     if stems == names:  # none ends so
         return None
     own = _existing(record, ".mat")  # goes before the file that the header names: the drivers read no other
@@ -174,12 +174,12 @@ def _matrix_path(record: str, header: Header, notes: Notes) -> str | None:
         if len(names) != 1:
             raise RecordingError(f"{record}.mat", "there is no such signal file")
         return str(signal_path(record, header.leads[0].file))
-    if without_mat(own.rpartition(os.sep)[2]) not in stems:
+    if strip_mat_suffix(own.rpartition(os.sep)[2]) not in stems:
         notes.add("renamed", quote(header.leads[0].file))
     return own
 
 
-def _recording(header: Header, data: NDArray[Any], notes: Notes) -> Recording:
+def _recording(header: Header, data: NDArray[Any], notes: RepairLog) -> Recording:
     """The recording, where header and array fit or can be made to."""
     counts = _canonical(_oriented(data, len(header.leads), notes))
     samples = counts.shape[1]
@@ -190,15 +190,15 @@ def _recording(header: Header, data: NDArray[Any], notes: Notes) -> Recording:
     return Recording(header, counts, header.repairs + notes.repairs())
 
 
-def _oriented(data: NDArray[Any], leads: int, notes: Notes) -> NDArray[Any]:
+def _oriented(data: NDArray[Any], leads: int, notes: RepairLog) -> NDArray[Any]:
     """The array as (leads, samples)."""
     given = data
     if data.ndim == 1 and leads == 1:
         data = data[None]  # (1, samples)
     if data.ndim != 2 or leads not in data.shape:
-        raise Refused(f"the signal is {_shape(given)}, the header describes {leads} leads")
+        raise UnreadableError(f"the signal is {_shape(given)}, the header describes {leads} leads")
     if 0 in data.shape:
-        raise Refused("the signal has no samples")
+        raise UnreadableError("the signal has no samples")
     if data.shape[0] != leads:
         notes.add("transposed", _shape(given))
         data = data.T
@@ -212,7 +212,7 @@ def _shape(data: NDArray[Any]) -> str:
 def _canonical(data: NDArray[Any]) -> NDArray[Any]:
     """The counts as int16, int32 or float64, the first of them that holds every value."""
     if data.dtype.kind not in "iuf":
-        raise Refused(f"the signal has values of type {data.dtype}, which are no counts")
+        raise UnreadableError(f"the signal has values of type {data.dtype}, which are no counts")
     if data.dtype == np.int16:  # what the Challenge has: no second look at the values
         return data
     for dtype in (np.int16, np.int32):
@@ -223,7 +223,7 @@ def _canonical(data: NDArray[Any]) -> NDArray[Any]:
     return data.astype(np.float64)
 
 
-def _compare_checksums(leads: Sequence[LeadHeader], counts: NDArray[Any], notes: Notes) -> None:
+def _compare_checksums(leads: Sequence[LeadHeader], counts: NDArray[Any], notes: RepairLog) -> None:
     """Notes leads whose first value or checksum is not as declared: lines that were changed or permuted show so."""
     if counts.dtype == np.float64:
         return

@@ -58,11 +58,11 @@ class Repair:
     detail: str
 
 
-class Refused(ValueError):
+class UnreadableError(ValueError):
     """Why a header or a signal cannot be used; becomes a RecordingError where the source's name is known."""
 
 
-class Notes(dict[str, list[str]]):
+class RepairLog(dict[str, list[str]]):
     """Repairs while they are being found: name -> details."""
 
     def add(self, name: str, detail: str) -> None:

@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.ecg.header import Header, LeadHeader
-from leadwise.ecg.repairs import Notes, RecordingError, Refused, quote
+from leadwise.ecg.repairs import RecordingError, RepairLog, UnreadableError, quote
 
 READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 
@@ -100,7 +100,7 @@ def parse_format(text: str) -> _Format:
     return _Format(code, numbers["x"], numbers[":"], numbers["+"])
 
 
-def read_wfdb(record: str, header: Header, notes: Notes) -> NDArray[Any]:
+def read_wfdb(record: str, header: Header, notes: RepairLog) -> NDArray[Any]:
     """ADC counts (leads, samples) of a record in any of WFDB's formats, by wfdb.
 
     wfdb sees a header that is written anew beside links to the signal files, so that only one parser, ours, decides
@@ -120,7 +120,7 @@ def read_wfdb(record: str, header: Header, notes: Notes) -> NDArray[Any]:
             signal = wfdb.rdrecord(str(Path(folder, "record")), physical=False, return_res=32).d_signal
     except Exception as error:  # wfdb raises whatever a damaged file makes of it
         text = re.sub(r"\S*/leadwise-\w+/", "", error_reason(error))  # the temporary folder says nothing to anyone
-        raise Refused(f"wfdb cannot read its signal: {quote(text)}") from error
+        raise UnreadableError(f"wfdb cannot read its signal: {quote(text)}") from error
     return np.asarray(signal).T
 
 
@@ -135,7 +135,7 @@ def _link_record(folder: Path, header: Header, paths: dict[str, Path]) -> None:
     Path(folder, "record.hea").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _check_size(path: Path, leads: Sequence[LeadHeader], samples: int | None, notes: Notes) -> None:
+def _check_size(path: Path, leads: Sequence[LeadHeader], samples: int | None, notes: RepairLog) -> None:
     """Refuses a signal file that cannot hold what the header declares, before wfdb allocates it."""
     size = _regular_size(path, MAX_SIGNAL_BYTES)
     formats = [parse_format(lead.format) for lead in leads]

@@ -19,10 +19,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leadwise.challenge.classes import CODES
-from leadwise.decision.rules import Answer, Rule, make_rule
-from leadwise.ecg.acquisition import Way, foreign
+from leadwise.decision.rules import Predictions, Rule, make_rule
+from leadwise.ecg.acquisition import AcquisitionProfile, out_of_distribution
 from leadwise.ecg.preprocessing import window_starts
-from leadwise.model.folder import ModelError, load_network, networks_of, read_facts
+from leadwise.model.folder import ModelError, load_network, network_files, read_metadata
 from leadwise.network.cpu_inference import StackedNetworks
 from leadwise.network.devices import CPU, Processor
 from leadwise.network.gpu_forward import ChannelsLastNetwork, channels_last_or_plain
@@ -38,19 +38,19 @@ PLAIN = 64  # windows that go through a plain network at once
 
 
 @dataclass(eq=False)
-class Spare:
+class CpuFallback:
     """The networks of a model on a GPU once more, on the CPU: a GPU that fails takes its copy with it."""
 
     networks: tuple[SEResNet, ...]
     model: Model | None = None  # that goes on, once the GPU has failed
 
-    def take_over(self, failed: Model, error: RuntimeError) -> Model:
+    def activate(self, failed: Model, error: RuntimeError) -> Model:
         """The model to go on with; says so, once."""
         if self.model is None:
             log.warning("the GPU failed: %s; the CPU goes on", (str(error).splitlines() or [type(error).__name__])[0])
             stacked = stack(self.networks, failed.recipe, CPU)  # now, not at load: few GPUs ever fail
             self.model = replace(
-                failed, networks=self.networks, processor=CPU, stacked=stacked, spare=None, channels_last=False
+                failed, networks=self.networks, processor=CPU, stacked=stacked, cpu_fallback=None, channels_last=False
             )
         return self.model
 
@@ -62,13 +62,13 @@ class Model:
     recipe: Recipe
     networks: tuple[SEResNet, ...]  # the folds' and, where the rule hears one, the textbook's as the last
     rule: Rule
-    prior: Answer  # one recording: the training recordings' class frequencies, the best constant labels
+    prior: Predictions  # one recording: the training recordings' class frequencies, the best constant labels
     processor: Processor
-    facts: dict[str, Any]  # model.json
-    ways: tuple[Way, ...]  # in which the training recordings were acquired
+    metadata: dict[str, Any]  # model.json
+    profiles: tuple[AcquisitionProfile, ...]  # in which the training recordings were acquired
 
     stacked: StackedNetworks | None = None  # the networks as one, where that is faster
-    spare: Spare | None = None  # for a model on a GPU
+    cpu_fallback: CpuFallback | None = None  # for a model on a GPU
     channels_last: bool = False  # whether the networks are computed by `ChannelsLastNetwork`, on a GPU
 
     @property
@@ -82,14 +82,14 @@ class Model:
         """Probabilities (networks, recordings, 24) of prepared signals, (12, samples) each, and demographics
         (recordings, 5): the mean over the test windows of each recording. From the CPU where the GPU has failed, or
         fails now: then the same recordings are computed again."""
-        if self.spare is None or self.spare.model is None:
+        if self.cpu_fallback is None or self.cpu_fallback.model is None:
             try:
                 return self._probabilities(signals, demographics)
             except RuntimeError as error:  # what PyTorch raises when a GPU is lost, or its memory is full
-                if self.spare is None:  # on a CPU there is nothing to fall back to
+                if self.cpu_fallback is None:  # on a CPU there is nothing to fall back to
                     raise
-                return self.spare.take_over(self, error).probabilities(signals, demographics)
-        return self.spare.model.probabilities(signals, demographics)
+                return self.cpu_fallback.activate(self, error).probabilities(signals, demographics)
+        return self.cpu_fallback.model.probabilities(signals, demographics)
 
     @torch.inference_mode()
     def _probabilities(
@@ -115,11 +115,11 @@ class Model:
         signals: Sequence[NDArray[np.float32]],
         demographics: NDArray[np.float32],
         acquisitions: NDArray[np.float32] | None = None,
-    ) -> Answer:
+    ) -> Predictions:
         """Labels and scores by the model's rule; `acquisitions` (recordings, 3) tell which recordings are foreign, none
         where they are not given."""
-        strange = None if acquisitions is None else foreign(acquisitions, self.ways)
-        return self.rule.answer(self.probabilities(signals, demographics), strange)
+        strange = None if acquisitions is None else out_of_distribution(acquisitions, self.profiles)
+        return self.rule.decide(self.probabilities(signals, demographics), strange)
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
         """Of each test window of all signals: whose it is, its first sample, its samples without the padding."""
@@ -158,15 +158,17 @@ class Model:
 def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
     """A model folder, ready to predict on a CPU or GPU. Raises ModelError naming the file that is wrong."""
     folder = Path(folder)
-    facts = read_facts(folder)
+    metadata = read_metadata(folder)
     path = folder / "model.json"
     try:
-        recipe = recipe_from_dict(facts["recipe"])
+        recipe = recipe_from_dict(metadata["recipe"])
         check_numbers(recipe)
-        rule = make_rule(recipe.decision, facts["folds"], facts.get("textbook"))
-        ways = tuple(map(Way.from_dict, facts["acquisitions"]))
-        prior = Answer(np.array([facts["prior"]["labels"]], np.bool_), np.array([facts["prior"]["scores"]], np.float64))
-        files = networks_of(facts)
+        rule = make_rule(recipe.decision, metadata["folds"], metadata.get("simulation_network"))
+        profiles = tuple(map(AcquisitionProfile.from_dict, metadata["acquisition_profiles"]))
+        prior = Predictions(
+            np.array([metadata["prior"]["labels"]], np.bool_), np.array([metadata["prior"]["scores"]], np.float64)
+        )
+        files = network_files(metadata)
     except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
         raise ModelError(f"{path}: {type(error).__name__} {error}") from None
     if prior.scores.shape != (1, len(CODES)) or prior.labels.shape != (1, len(CODES)):
@@ -179,14 +181,24 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         # the originals stay on the host, for the day on which the GPU fails
         there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
         fast = channels_last_or_plain(there[0], processor, recipe.signal.window) is not there[0]
-        return Model(recipe, there, rule, prior, processor, facts, ways, spare=Spare(networks), channels_last=fast)
-    return Model(recipe, networks, rule, prior, processor, facts, ways, stack(networks, recipe, processor))
+        return Model(
+            recipe,
+            there,
+            rule,
+            prior,
+            processor,
+            metadata,
+            profiles,
+            cpu_fallback=CpuFallback(networks),
+            channels_last=fast,
+        )
+    return Model(recipe, networks, rule, prior, processor, metadata, profiles, stack(networks, recipe, processor))
 
 
 def stack(networks: Sequence[SEResNet], recipe: Recipe, processor: Processor) -> StackedNetworks | None:
     """The networks as one, after a first call with as many windows as any: memory and libraries are ready. None where
     that is not possible, or would not be faster."""
-    if not StackedNetworks.can(recipe.network, processor.device, processor.dtype):
+    if not StackedNetworks.supports(recipe.network, processor.device, processor.dtype):
         return None
     stacked = StackedNetworks(networks, recipe.signal.window, processor.dtype)
     stacked(

@@ -12,6 +12,7 @@ import hashlib
 import json
 import stat
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,28 +22,20 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from leadwise.challenge.classes import CODES
-from leadwise.decision.rules import Answer
-from leadwise.ecg.acquisition import Way
+from leadwise.decision.rules import Predictions
+from leadwise.ecg.acquisition import AcquisitionProfile
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe
-from leadwise.util.files import flush_folder, sha256, whole_file, write_json, write_text
+from leadwise.util.files import atomic_write, flush_folder, sha256, write_json, write_text
 
 FORMAT = "leadwise model"
-
-
-VERSION = 2
-
-
-TEXTBOOK = "textbook.safetensors"
-
-
+VERSION = 3
+READ_VERSIONS = (2, 3)
+SIMULATION_NETWORK = "simulation_network.safetensors"
+FORMER_SIMULATION_NETWORK = "textbook.safetensors"  # its name in version 2
 SEEN = "seen.txt"  # names of the recordings that the networks have seen, in training or validation
-
-
-MOST_BYTES = 1 << 32  # of a network
-
-
-MOST_JSON = 1 << 26  # bytes of model.json
+MAX_NETWORK_BYTES = 1 << 32
+MAX_JSON_BYTES = 1 << 26  # of model.json
 
 
 class ModelError(Exception):
@@ -61,15 +54,15 @@ def save_network(folder: Path, name: str, state: dict[str, Tensor], half: bool =
     With `half`, weights of convolutions and linear layers are stored in half precision (fp16); norms and their
     statistics, which may be large and are few, stay in fp32. Loading makes fp32 of all.
     """
-    path = _arriving(folder / name)
+    path = pending_path(folder / name)
     # half of the size for a loss in the eleventh bit; a variance of ADC counts would overflow, so norms stay
     stored = {name: value.half() if half and value.dim() > 1 else value for name, value in state.items()}
-    with whole_file(path) as handle:
+    with atomic_write(path) as handle:
         handle.write(save({name: value.contiguous() for name, value in stored.items()}))
     return sha256(path)
 
 
-def _arriving(path: Path) -> Path:
+def pending_path(path: Path) -> Path:
     """The name of new weights until model.json describes them.
 
     Two files cannot be renamed at once: what a run that is killed between them leaves is either the former model with
@@ -78,57 +71,65 @@ def _arriving(path: Path) -> Path:
     return path.with_name(f"{path.name}.new")
 
 
-def save_facts(
-    folder: Path,
-    recipe: Recipe,
-    prior: Answer,
-    folds: Sequence[dict[str, Any]],
-    training: dict[str, Any],
-    ways: Sequence[Way] = (),
-    textbook: dict[str, Any] | None = None,
-) -> None:
-    """Writes model.json, gives the networks that it describes their names and removes those of an earlier model.
+@dataclass(frozen=True, eq=False)
+class ModelMetadata:
+    """What model.json says of a model."""
 
-    Each of `folds`, and `textbook`, has at least `file`, `sha256` and what the recipe's rule asks for, see
-    `decision.make_rule`.
-    """
-    facts = {
-        "format": FORMAT,
-        "version": VERSION,
-        "classes": list(CODES),
-        "recipe": recipe.as_dict(),
-        "prior": {"scores": prior.scores[0].tolist(), "labels": prior.labels[0].astype(int).tolist()},
-        "acquisitions": [dataclasses.asdict(way) for way in ways],
-        "folds": list(folds),
-        "textbook": textbook,
-        "training": training,
-    }
+    recipe: Recipe
+    prior: Predictions  # for a recording that cannot be used
+    folds: Sequence[dict[str, Any]]  # each with `file`, `sha256` and what the recipe's rule needs (`rules.make_rule`)
+    training: dict[str, Any]
+    acquisition_profiles: Sequence[AcquisitionProfile] = ()
+    simulation_network: dict[str, Any] | None = None  # like one of the folds
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return the content of model.json."""
+        return {
+            "format": FORMAT,
+            "version": VERSION,
+            "classes": list(CODES),
+            "recipe": self.recipe.as_dict(),
+            "prior": {"scores": self.prior.scores[0].tolist(), "labels": self.prior.labels[0].astype(int).tolist()},
+            "acquisition_profiles": [dataclasses.asdict(profile) for profile in self.acquisition_profiles],
+            "folds": list(self.folds),
+            "simulation_network": self.simulation_network,
+            "training": self.training,
+        }
+
+
+def save_metadata(folder: Path, model: ModelMetadata) -> None:
+    """Write model.json, rename the pending networks that it describes and remove those of an earlier model."""
+    metadata = model.as_dict()
     try:
-        write_json(folder / "model.json", facts)
+        write_json(folder / "model.json", metadata)
     finally:
-        tidy(folder)  # also where the disk was full: weights that nothing describes go
-    for path in {*folder.glob(fold_file("*")), *folder.glob(TEXTBOOK)} - {folder / name for name in networks_of(facts)}:
-        path.unlink()
+        commit_pending(folder)  # also where the disk was full: weights that nothing describes go
+    described = {folder / name for name in network_files(metadata)}
+    for pattern in (fold_file("*"), SIMULATION_NETWORK, FORMER_SIMULATION_NETWORK):
+        for path in set(folder.glob(pattern)) - described:
+            path.unlink()
 
 
-def networks_of(facts: dict[str, Any]) -> dict[str, str]:
+def network_files(metadata: dict[str, Any]) -> dict[str, str]:
     """The files of networks that model.json describes, in their order, with their checksums. Raises KeyError or
     TypeError where it does not, ValueError where a file is named twice."""
-    described = [*facts["folds"], *([facts["textbook"]] if facts.get("textbook") else [])]
+    described = [*metadata["folds"], *([metadata["simulation_network"]] if metadata.get("simulation_network") else [])]
     files = {str(each["file"]): str(each["sha256"]) for each in described}
     if len(files) < len(described):
         raise ValueError("two networks name the same file")
     return files
 
 
-def tidy(folder: Path) -> None:
+def commit_pending(folder: Path) -> None:
     """Gives new weights that model.json describes their name, and removes others: what `save_facts` does at its end,
     and the next run where that one was killed before."""
-    arrived = [path for name in (fold_file("*"), TEXTBOOK) for path in folder.glob(_arriving(Path(name)).name)]
+    arrived = [
+        path for name in (fold_file("*"), SIMULATION_NETWORK) for path in folder.glob(pending_path(Path(name)).name)
+    ]
     if not arrived:
         return
     try:
-        described = networks_of(read_facts(folder))
+        described = network_files(read_metadata(folder))
     except (ModelError, KeyError, TypeError, ValueError):
         described = {}
     for path in arrived:
@@ -140,25 +141,56 @@ def tidy(folder: Path) -> None:
     flush_folder(folder)
 
 
-def read_facts(folder: str | Path) -> dict[str, Any]:
+def read_metadata(folder: str | Path) -> dict[str, Any]:
     """model.json of a model folder. Raises ModelError where it is missing, damaged or of another format or version."""
     path = Path(folder) / "model.json"
     try:
-        facts = json.loads(_read(path, MOST_JSON).decode())
+        metadata = json.loads(_read(path, MAX_JSON_BYTES).decode())
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
         raise ModelError(f"{path}: not JSON") from None
-    if not isinstance(facts, dict) or facts.get("format") != FORMAT:
+    if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
         raise ModelError(f"{path}: not a description of a Leadwise model")
-    if facts.get("version") != VERSION:
-        raise ModelError(f"{path}: format version {facts.get('version')}, this program reads version {VERSION}")
-    if facts.get("classes") != list(CODES):
+    if metadata.get("version") not in READ_VERSIONS:
+        raise ModelError(f"{path}: format version {metadata.get('version')}, this program reads {READ_VERSIONS}")
+    if metadata["version"] == 2:
+        metadata = dict(upgraded(metadata))
+    if metadata.get("classes") != list(CODES):
         raise ModelError(f"{path}: its classes are not the Challenge's 24, in their order")
     for name, kind in (("recipe", dict), ("prior", dict), ("folds", list), ("training", dict)):
-        if not isinstance(facts.get(name), kind):
+        if not isinstance(metadata.get(name), kind):
             raise ModelError(f"{path}: KeyError '{name}'")
-    return facts
+    return metadata
+
+
+# Keys of version 2 and what they became in version 3, wherever they occur.
+RENAMED_KEYS = {
+    "textbook": "simulation_network",
+    "share": "weight",
+    "learned": "target_prevalence",
+    "labelled": "label_prevalence",
+    "acquisitions": "acquisition_profiles",
+    "setbacks": "rollbacks",
+    "share_of_matrix_rate": "mfu",
+    "average": "ema_decay",
+    "stand_ins": "proxy_labels",
+    "anonymous": "hidden_demographics",
+    "general": "prevalence_shift",
+    "half": "fixed_threshold",
+    "common": "common_threshold",
+    "full": "class_thresholds",
+    "reward": "expected_reward",
+}
+
+
+def upgraded(metadata: Any) -> Any:
+    """Return the metadata of format version 2 with the keys of version 3."""
+    if isinstance(metadata, list):
+        return [upgraded(value) for value in metadata]
+    if not isinstance(metadata, dict):
+        return metadata
+    return {RENAMED_KEYS.get(key, key): upgraded(value) for key, value in metadata.items()}
 
 
 def save_seen(folder: Path, names: Iterable[str]) -> None:
@@ -197,9 +229,9 @@ def _network(state: dict[str, Tensor], recipe: NetworkRecipe) -> SEResNet:
 
 def _weights(path: Path, checksum: str) -> bytes:
     """The bytes of the weights that model.json describes. Raises OSError, or ModelError where they are not those."""
-    for each in (_arriving(path), path):
+    for each in (pending_path(path), path):
         if each == path or each.exists():
-            content = _read(each, MOST_BYTES)
+            content = _read(each, MAX_NETWORK_BYTES)
             if hashlib.sha256(content).hexdigest() == checksum:
                 return content
     raise ModelError(f"{path}: damaged, its checksum is not the one in model.json")

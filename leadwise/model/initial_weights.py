@@ -14,25 +14,27 @@ from typing import Any
 from torch import Tensor
 
 from leadwise.model.ensemble import load_model
-from leadwise.model.folder import SEEN, ModelError, networks_of
+from leadwise.model.folder import SEEN, ModelError, network_files
 from leadwise.recipes import Recipe
 
 
 @dataclass(frozen=True, eq=False)
-class Beginning:
+class InitialWeights:
     """What a training may begin with: the networks of a finished model, and the recordings that they have seen."""
 
     states: tuple[dict[str, Tensor], ...]
     seen: frozenset[str]  # names
     checksum: str  # of the networks, so that a run that is carried on has begun with the same
-    textbook: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # its network's state, and what model.json says
+    simulation_network: tuple[dict[str, Tensor], dict[str, Any]] | None = (
+        None  # its network's state, and what model.json says
+    )
 
     def state(self, fold: int) -> dict[str, Tensor]:
         """The network that fold number `fold` begins with; they take turns."""
         return self.states[fold % len(self.states)]
 
 
-def read_beginning(folder: str | Path, recipe: Recipe) -> Beginning:
+def read_initial_weights(folder: str | Path, recipe: Recipe) -> InitialWeights:
     """The networks of a model folder, to begin another training with. Raises ModelError as `load_model` does, and where
     they are of another shape than the recipe's, or the folder does not say what they have seen."""
     folder = Path(folder)
@@ -43,7 +45,9 @@ def read_beginning(folder: str | Path, recipe: Recipe) -> Beginning:
         names = (folder / SEEN).read_text(encoding="utf-8").split("\n")
     except (OSError, ValueError) as error:
         raise ModelError(f"{folder / SEEN}: {getattr(error, 'strerror', None) or error}") from None
-    states, folds = [network.state_dict() for network in model.networks], len(model.facts["folds"])
-    checksum = " ".join(networks_of(model.facts).values())
-    textbook = (states[-1], model.facts["textbook"]) if model.facts.get("textbook") else None
-    return Beginning(tuple(states[:folds]), frozenset(filter(None, names)), checksum, textbook)
+    states, folds = [network.state_dict() for network in model.networks], len(model.metadata["folds"])
+    checksum = " ".join(network_files(model.metadata).values())
+    simulation_network = (
+        (states[-1], model.metadata["simulation_network"]) if model.metadata.get("simulation_network") else None
+    )
+    return InitialWeights(tuple(states[:folds]), frozenset(filter(None, names)), checksum, simulation_network)

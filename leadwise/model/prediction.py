@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, eq=False)
-class Scored:
+class Prediction:
     """The answer for one recording."""
 
     name: str
@@ -18,4 +18,4 @@ class Scored:
     repairs: tuple[str, ...]  # names of what had to be mended
     problem: str | None  # file and reason why the recording could not be used, and the answer is the prior's
     reason: str | None = None  # the reason alone
-    foreign: bool = False  # answered as of another hospital: acquired as no training recording was
+    out_of_distribution: bool = False  # answered as of another hospital: acquired as no training recording was

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import write_output
-from leadwise.ecg.acquisition import acquisition
+from leadwise.ecg.acquisition import measure_acquisition
 from leadwise.ecg.discovery import find_records
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
-from leadwise.model.prediction import Scored
-from leadwise.model.scoring_summary import Account
+from leadwise.model.prediction import Prediction
+from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.util.progress import log, track
 from leadwise.util.text import printable
 
@@ -49,12 +49,12 @@ class _Input:
     repairs: tuple[str, ...]
 
 
-def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Scored:
+def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Prediction:
     """The answer for what an organiser's driver passes in: a header's text or lines, ADC counts (leads, samples)."""
     return _score(model, [_given(model, "header", lambda: recording_from_arrays(header, data))])[0]
 
 
-def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1) -> Iterator[Scored]:
+def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1) -> Iterator[Prediction]:
     """The answers for recordings by their paths, in their order, `batch` of them going through the networks at once.
 
     `jobs` threads read the next two batches meanwhile; neither number changes an answer by more than rounding.
@@ -66,10 +66,10 @@ def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int 
 
 
 def _ahead(
-    readers: ThreadPoolExecutor, read: Callable[[Path], _Input | Scored], paths: Iterable[Path], ahead: int
-) -> Iterator[_Input | Scored]:
+    readers: ThreadPoolExecutor, read: Callable[[Path], _Input | Prediction], paths: Iterable[Path], ahead: int
+) -> Iterator[_Input | Prediction]:
     """What `read` gives for each path, in order, begun for the `ahead` next ones."""
-    waiting: deque[Future[_Input | Scored]] = deque()
+    waiting: deque[Future[_Input | Prediction]] = deque()
     for path in paths:
         waiting.append(readers.submit(read, path))
         if len(waiting) > ahead:
@@ -78,7 +78,7 @@ def _ahead(
         yield waiting.popleft().result()
 
 
-class UnusableError(Exception):
+class UnusableRecordingError(Exception):
     """A recording cannot be used, and the command was told to stop then."""
 
 
@@ -90,13 +90,13 @@ def score_folder(
     jobs: int = 1,
     problems: Path | None = None,
     strict: bool = False,
-) -> Account:
+) -> ScoringSummary:
     """Writes OUTPUT/NAME.csv for each recording below `data`; logs, returns and lists in `problems` what was wrong.
 
     Raises ValueError as `find_records` does, OSError where a file cannot be written, UnusableError at the first
     recording that cannot be used where `strict` is set (what comes before it has its output).
     """
-    records, account = find_records(data), Account()
+    records, account = find_records(data), ScoringSummary()
     output.mkdir(parents=True, exist_ok=True)
     if problems:
         account.write_problems(problems)  # now, since that this is possible should not turn out after hours
@@ -107,7 +107,7 @@ def score_folder(
             name = printable(record.name)
             account.add(name, scored)
             if strict and scored.problem:
-                raise UnusableError(f"{scored.problem} (--strict stops at the first that cannot be used)")
+                raise UnusableRecordingError(f"{scored.problem} (--strict stops at the first that cannot be used)")
             labels = scored.labels.astype(int).tolist()
             write_output(output / f"{record.name}.csv", name, CODES, labels, scored.scores.tolist())
     finally:
@@ -118,11 +118,11 @@ def score_folder(
     return account
 
 
-def _read(model: Model, path: Path) -> _Input | Scored:
+def _read(model: Model, path: Path) -> _Input | Prediction:
     return _given(model, str(path), lambda: read_recording(path, assume_header=True))
 
 
-def _given(model: Model, source: str, read: Callable[[], Recording]) -> _Input | Scored:
+def _given(model: Model, source: str, read: Callable[[], Recording]) -> _Input | Prediction:
     """What the networks will see, or the prior's answer where they cannot."""
     try:
         return _network_input(model, source, read())
@@ -136,30 +136,35 @@ def _network_input(model: Model, source: str, recording: Recording) -> _Input:
     signal = prepare(recording, model.recipe.signal)
     repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
     return _Input(
-        recording.name, source, signal.values, side_numbers(recording.header, signal), acquisition(recording), repairs
+        recording.name,
+        source,
+        signal.values,
+        auxiliary_features(recording.header, signal),
+        measure_acquisition(recording),
+        repairs,
     )
 
 
-def _prior(model: Model, error: RecordingError, name: str = "") -> Scored:
+def _prior(model: Model, error: RecordingError, name: str = "") -> Prediction:
     problem = printable(str(error))
     log.warning("answered with the training prior: %s", problem)
-    return Scored(name, model.prior.labels[0], model.prior.scores[0], (), problem, printable(error.reason))
+    return Prediction(name, model.prior.labels[0], model.prior.scores[0], (), problem, printable(error.reason))
 
 
-def _score(model: Model, given: Sequence[_Input | Scored]) -> list[Scored]:
+def _score(model: Model, given: Sequence[_Input | Prediction]) -> list[Prediction]:
     """Answers in the order of `given`, where some may have theirs already."""
     usable = [item for item in given if isinstance(item, _Input)]
     answers = iter(_predict(model, usable) if usable else ())
-    return [item if isinstance(item, Scored) else next(answers) for item in given]
+    return [item if isinstance(item, Prediction) else next(answers) for item in given]
 
 
-def _predict(model: Model, inputs: Sequence[_Input]) -> list[Scored]:
+def _predict(model: Model, inputs: Sequence[_Input]) -> list[Prediction]:
     numbers = np.stack([item.demographics for item in inputs]), np.stack([item.acquisition for item in inputs])
     answer = model.predict([item.signal for item in inputs], *numbers)
-    strange = np.zeros(len(inputs), np.bool_) if answer.foreign is None else answer.foreign
+    strange = np.zeros(len(inputs), np.bool_) if answer.out_of_distribution is None else answer.out_of_distribution
     return [
-        Scored(item.name, labels, scores, item.repairs, None, foreign=bool(foreign))
+        Prediction(item.name, labels, scores, item.repairs, None, out_of_distribution=bool(out_of_distribution))
         if np.isfinite(scores).all()
         else _prior(model, RecordingError(item.source, NO_PROBABILITY), item.name)
-        for item, labels, scores, foreign in zip(inputs, answer.labels, answer.scores, strange, strict=True)
+        for item, labels, scores, out_of_distribution in zip(inputs, answer.labels, answer.scores, strange, strict=True)
     ]

@@ -19,7 +19,7 @@ from safetensors.numpy import load, save
 
 from leadwise.challenge.classes import CODES
 from leadwise.data.dataset import Dataset
-from leadwise.util.files import whole_file
+from leadwise.util.files import atomic_write
 
 FILE = "validation.safetensors"
 NAMES = ("names", "sources")  # what is text
@@ -43,7 +43,7 @@ class Validation:
     @classmethod
     def of(cls, dataset: Dataset, sampling_frequency: float) -> Validation:
         """The recordings of a data set whose signals have so many Hz, none of them validated yet."""
-        shape, age = dataset.labels.shape, 100 * dataset.demographics[:, 0]
+        shape, age = dataset.labels.shape, 100 * dataset.auxiliary_features[:, 0]
         return cls(
             names=dataset.names,
             sources=dataset.sources,
@@ -53,13 +53,13 @@ class Validation:
             seconds=(dataset.lengths / sampling_frequency).astype(np.float32),
             frequencies=dataset.acquisitions[:, 0].astype(np.float32),
             ages=np.where(age > 0, age, np.nan).astype(np.float32),  # 0 stands for unknown
-            sexes=(FEMALE * dataset.demographics[:, 2] + MALE * dataset.demographics[:, 3]).astype(np.int8),
+            sexes=(FEMALE * dataset.auxiliary_features[:, 2] + MALE * dataset.auxiliary_features[:, 3]).astype(np.int8),
         )
 
     def __len__(self) -> int:
         return len(self.names)
 
-    def note(self, fold: int, held_out: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> None:
+    def record(self, fold: int, held_out: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> None:
         """What a fold's network says of the recordings `held_out` (n,): (held out, 24)."""
         self.folds[held_out] = fold
         self.probabilities[held_out] = probabilities
@@ -79,7 +79,7 @@ class Validation:
     def save(self, folder: Path) -> None:
         """Writes it to a model folder, whole."""
         arrays = {name: np.ascontiguousarray(getattr(self, name)) for name in ARRAYS}
-        with whole_file(folder / FILE) as handle:
+        with atomic_write(folder / FILE) as handle:
             # one entry, since safetensors writes several in an order that differs from run to run
             handle.write(save(arrays, {"texts": json.dumps({name: getattr(self, name) for name in NAMES})}))
 

@@ -57,12 +57,12 @@ def plan(used: int, window: int, strides: tuple[int, ...], stem: int) -> tuple[i
         first, reached = signal, (length - 1 - half - edge) // stride + 1  # the first column that the edge reaches
         whole = _ceil(length, stride)
         signal, edge = _ceil(signal + half, stride) + half, whole - reached + half
-        spare = max(whole - (signal + edge + 1), 0)
+        constant_columns = max(whole - (signal + edge + 1), 0)
         if not cuts:
-            computed = window - 4 * stride * spare
-            left_out = stride * spare
-        cuts.append(Cut(first, left_out - stride * spare, signal, spare, whole))
-        length, left_out = whole, spare
+            computed = window - 4 * stride * constant_columns
+            left_out = stride * constant_columns
+        cuts.append(Cut(first, left_out - stride * constant_columns, signal, constant_columns, whole))
+        length, left_out = whole, constant_columns
     return computed, tuple(cuts)
 
 
@@ -222,7 +222,7 @@ class StackedNetworks:
     """Trained networks of one shape as one. Made once; calls from several threads wait for each other."""
 
     @staticmethod
-    def can(recipe: NetworkRecipe, device: torch.device, dtype: torch.dtype) -> bool:
+    def supports(recipe: NetworkRecipe, device: torch.device, dtype: torch.dtype) -> bool:
         """Whether networks of this recipe can be stacked and are faster so: on a CPU, with convolutions of 7 in the
         blocks, as published, in a type that CPUs multiply in."""
         return device.type == "cpu" and recipe.kernel == KERNEL and dtype != torch.float16

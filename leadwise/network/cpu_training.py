@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from leadwise.network.se_resnet import ResidualBlock, SEResNet, kept
+from leadwise.network.se_resnet import ResidualBlock, SEResNet, dropout_mask
 from leadwise.network.toom_cook import KERNEL, TILE, Workspace, paired, toom_cook
 from leadwise.recipes import NetworkRecipe
 
@@ -120,7 +120,7 @@ class RectifiedDropout(torch.autograd.Function):
         """Any shape -> the same shape."""
         y, ctx.scale = torch.relu(x), 1.0  # of what is kept, so that the mean stays
         if probability > 0:
-            mask, ctx.scale = kept(x.shape, probability)
+            mask, ctx.scale = dropout_mask(x.shape, probability)
             y.mul_(mask).mul_(ctx.scale)
         ctx.save_for_backward(y)
         return y
@@ -132,14 +132,14 @@ class RectifiedDropout(torch.autograd.Function):
         return torch.ops.aten.threshold_backward(gradient, y, 0).mul_(ctx.scale), None
 
 
-class ColumnNetwork:
+class CpuTrainingNetwork:
     """A network as a function of signals and demographics: logits and gradients of `SEResNet.forward`, up to rounding.
 
     In training mode it draws the dropout, and moves the running statistics of the batch norms, as the network does.
     """
 
     @staticmethod
-    def can(recipe: NetworkRecipe) -> bool:
+    def supports(recipe: NetworkRecipe) -> bool:
         """Whether networks of this recipe can be computed so: convolutions of 7 in the blocks, as published."""
         return recipe.kernel == KERNEL
 

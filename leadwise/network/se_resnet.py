@@ -20,7 +20,7 @@ def full_precision(x: Tensor) -> torch.autocast:
     return torch.autocast(x.device.type, enabled=False)
 
 
-def widened(x: Tensor) -> Tensor:
+def at_least_fp32(x: Tensor) -> Tensor:
     """At least in fp32: halves are, doubles (of the tests' truth) stay."""
     return x if x.dtype == torch.float64 else x.float()
 
@@ -36,7 +36,7 @@ class SqueezeExcitation(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(batch, channels, time) -> the same shape, each channel times a gate in (0, 1)."""
         with full_precision(x):
-            gate = self.gate(widened(x).mean(dim=2))  # (batch, channels)
+            gate = self.gate(at_least_fp32(x).mean(dim=2))  # (batch, channels)
         return x * gate.unsqueeze(2).to(x.dtype)
 
     def gate(self, means: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ class SqueezeExcitation(nn.Module):
 DROPOUT_STEPS = 1 << 15  # to which a probability is rounded on a CPU
 
 
-def kept(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
+def dropout_mask(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     """Which values dropout keeps on a CPU (bool, of that shape), and what it multiplies them by.
 
     PyTorch draws its mask one value at a time, a ninth of a training step; here one 64-bit draw serves four values with
@@ -71,7 +71,7 @@ class Dropout(nn.Module):
             return x
         if x.device.type != "cpu":  # there PyTorch's own is one kernel
             return nn.functional.dropout(x, self.probability)
-        mask, scale = kept(x.shape, self.probability)
+        mask, scale = dropout_mask(x.shape, self.probability)
         return x * mask.to(x.dtype).mul_(scale)
 
 
@@ -136,7 +136,7 @@ class SEResNet(nn.Module):
             x = self.stem(signal)  # (batch, 64, time / 4)
         x = self.blocks(x)  # (batch, 512, time / 32)
         with full_precision(x):
-            return self.classify(widened(x).mean(dim=2), demographics)  # any length of time becomes one row
+            return self.classify(at_least_fp32(x).mean(dim=2), demographics)  # any length of time becomes one row
 
     def classify(self, features: Tensor, demographics: Tensor) -> Tensor:
         """Logits (batch, classes) of the blocks' means over time (batch, 512) and demographics (batch, 5)."""
@@ -150,7 +150,7 @@ def parameter_count(network: nn.Module) -> int:
     return sum(parameter.numel() for parameter in network.parameters())
 
 
-def operations(recipe: NetworkRecipe, samples: int) -> int:
+def forward_operations(recipe: NetworkRecipe, samples: int) -> int:
     """Operations of one window (12, samples) forward, a multiplication and its addition being two: the convolutions'
     and linear layers' as they are published, whatever computes them. Training takes three times as many."""
     time = -(-samples // 2)  # after the stem's convolution

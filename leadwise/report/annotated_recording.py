@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.api import Result, validation_figures
+from leadwise.api import Result, validation_accuracy
 from leadwise.challenge.classes import CODES, DIAGNOSES
 from leadwise.ecg.heart_rate import heart_rate
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import Recording, read_recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.model.ensemble import Model
@@ -31,7 +31,7 @@ RECORDING_KEYS = (
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
+class AnnotatedRecording:
     """An ECG to be looked at: the recording, and its twelve leads in mV."""
 
     recording: Recording
@@ -43,26 +43,26 @@ class Look:
         return {repair.name: repair.detail for repair in (*self.recording.repairs, *self.signal.repairs)}
 
 
-def look_at(path: Path) -> Look | None:
+def load_annotated(path: Path) -> AnnotatedRecording | None:
     """The recording by its path; None where it cannot be read, which the answer says already."""
     try:
         recording = read_recording(path, assume_header=True)
-        return Look(recording, standard_leads(recording, "mV"))
+        return AnnotatedRecording(recording, standard_leads(recording, "mV"))
     except RecordingError:
         return None
 
 
-def evidence_of(model: Model, look: Look | None, result: Result) -> Evidence | None:
+def evidence_of(model: Model, look: AnnotatedRecording | None, result: Result) -> Evidence | None:
     """The evidence for the first diagnosis of a result; None where the recording was not used."""
     if look is None or result.problem:
         return None
     signal = prepare(look.recording, model.recipe.signal)
-    numbers = side_numbers(look.recording.header, signal)
+    numbers = auxiliary_features(look.recording.header, signal)
     return find_evidence(model, signal.values, numbers, result.order[0])
 
 
 def answer(
-    path: Path, folder: Path, model: Model, look: Look | None, result: Result, evidence: Evidence | None
+    path: Path, folder: Path, model: Model, look: AnnotatedRecording | None, result: Result, evidence: Evidence | None
 ) -> dict[str, Any]:
     """The object for one recording; `path` and `folder` (the model's) as the user gave them."""
     details = look.repairs if look else {}
@@ -73,20 +73,20 @@ def answer(
         "name": result.name,
         "problem": result.problem,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
-        "foreign": result.foreign,
+        "out_of_distribution": result.out_of_distribution,
         "recording": _recording(look) if look else dict.fromkeys(RECORDING_KEYS),
         "model": {"folder": str(folder), "recipe": model.recipe.name, "networks": len(model.networks)},
-        "diagnoses": _diagnoses(result, validation_figures(model.facts)),
+        "diagnoses": _diagnoses(result, validation_accuracy(model.metadata)),
         "evidence": _evidence(evidence) if evidence else None,
     }
 
 
-def _recording(look: Look) -> dict[str, Any]:
+def _recording(look: AnnotatedRecording) -> dict[str, Any]:
     header, values = look.recording.header, look.signal.values
     frequency = look.recording.sampling_frequency
     missing = [name for name, lead in zip(STANDARD_LEADS, values, strict=True) if not lead.any()]
-    facts = (frequency, values.shape[1] / frequency, missing, header.age, header.sex, heart_rate(values, frequency))
-    return dict(zip(RECORDING_KEYS, facts, strict=True))
+    metadata = (frequency, values.shape[1] / frequency, missing, header.age, header.sex, heart_rate(values, frequency))
+    return dict(zip(RECORDING_KEYS, metadata, strict=True))
 
 
 def _diagnoses(

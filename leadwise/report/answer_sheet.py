@@ -6,17 +6,17 @@ from dataclasses import replace
 
 from matplotlib.figure import Figure
 
-from leadwise.api import Result, validation_figures
+from leadwise.api import Result, validation_accuracy
 from leadwise.challenge.classes import DIAGNOSES
 from leadwise.model.ensemble import Model
-from leadwise.report.annotated_recording import Look
+from leadwise.report.annotated_recording import AnnotatedRecording
 from leadwise.report.occlusion import Evidence
 from leadwise.report.sheet.layout import SECONDS
 from leadwise.report.sheet.panel import Finding
 from leadwise.report.sheet.sheet import caption_of, draw_sheet
 
 
-def draw_answer(model: Model, look: Look, result: Result, evidence: Evidence | None) -> Figure:
+def draw_answer(model: Model, look: AnnotatedRecording, result: Result, evidence: Evidence | None) -> Figure:
     """The sheet, the diagnoses in the order of the table. A recording that was not used has a note instead of them.
 
     Of a long recording the seconds are drawn in which the first diagnosis is most probable.
@@ -41,7 +41,7 @@ def draw_answer(model: Model, look: Look, result: Result, evidence: Evidence | N
 
 def findings_of(model: Model, result: Result) -> list[Finding]:
     """The lines of the table of diagnoses."""
-    validation = validation_figures(model.facts)
+    validation = validation_accuracy(model.metadata)
     return [
         Finding(
             f"{DIAGNOSES[k].name} ({DIAGNOSES[k].abbreviation})",

@@ -16,34 +16,34 @@ from leadwise.report.statistics import bootstrap_interval, class_counts, rewards
 FEW = 20  # recordings of a class: with fewer a model hardly knows it
 
 
-def model_card(facts: dict[str, Any], read: Evaluated, scores: Scores) -> str:
+def model_card(metadata: dict[str, Any], read: Evaluated, scores: Scores) -> str:
     """The card; `facts` are model.json, `read` the recordings that validated a network with its answers, `scores` the
     evaluator's figures of them."""
-    parts = [_what(facts), _use(), _data(facts), _figures(read, scores), _classes(facts, read, scores)]
-    return "\n".join([*parts, _limits(facts), _licence(facts)])
+    parts = [_what(metadata), _use(), _data(metadata), _figures(read, scores), _classes(metadata, read, scores)]
+    return "\n".join([*parts, _limits(metadata), _licence(metadata)])
 
 
-def _what(facts: dict[str, Any]) -> str:
-    training, folds = facts["training"], facts["folds"]
+def _what(metadata: dict[str, Any]) -> str:
+    training, folds = metadata["training"], metadata["folds"]
     # a model that time cut short says so in its first lines, wherever the card is read
     state = training.get("unfinished") or training.get("shortened")
     note = f" Not the whole recipe: {state}." if state else ""
     networks = "an SE-ResNet" if len(folds) == 1 else f"an ensemble of {len(folds)} SE-ResNets"
     return f"""# Model card
 
-This is {networks} (recipe `{facts["recipe"]["name"]}` of Leadwise, after Zhao et al. 2020,
+This is {networks} (recipe `{metadata["recipe"]["name"]}` of Leadwise, after Zhao et al. 2020,
 doi 10.22489/CinC.2020.112) that answers 24 diagnoses from a 12-lead ECG, each with a probability and a label. Trained
-on {training["recordings"]} recordings.{note}{_beginning(facts)}
+on {training["recordings"]} recordings.{note}{_beginning(metadata)}
 `model.json` has every number of the recipe, `report.html` the pictures.
 """
 
 
-def _beginning(facts: dict[str, Any]) -> str:
+def _beginning(metadata: dict[str, Any]) -> str:
     """What simulated ECGs had to do with it, if anything."""
-    simulated = facts["training"].get("simulated")
+    simulated = metadata["training"].get("simulated")
     began = f"\nIt began with what {simulated['recordings']} simulated ECGs taught." if simulated else ""
-    if facts.get("textbook"):
-        file = facts["textbook"]["file"]
+    if metadata.get("simulation_network"):
+        file = metadata["simulation_network"]["file"]
         began += f"\nA network that simulated ECGs alone have taught (`{file}`) is heard of recordings\n"
         began += "that were acquired as no training recording was."
     return began
@@ -58,8 +58,8 @@ was trained with, for pacemakers, exercise or children, unless its figures were 
 """
 
 
-def _data(facts: dict[str, Any]) -> str:
-    training = facts["training"]
+def _data(metadata: dict[str, Any]) -> str:
+    training = metadata["training"]
     rows = [(prefix or "none", source_name(prefix), n) for prefix, n in training["recordings_per_source"].items()]
     left_out = sum(training.get("left_out", {}).values())  # the reasons are many and long: the report has them
     return f"""## Training data
@@ -89,8 +89,8 @@ over recordings). The epochs kept and the way to labels were chosen on the same 
 """
 
 
-def _classes(facts: dict[str, Any], read: Evaluated, scores: Scores) -> str:
-    there = facts["training"]["recordings_per_class"]
+def _classes(metadata: dict[str, Any], read: Evaluated, scores: Scores) -> str:
+    there = metadata["training"]["recordings_per_class"]
     counts = class_counts(read.labels, read.answers)
     rows = [
         (
@@ -116,8 +116,8 @@ def _number(value: float) -> str:
     return f"{value:.3f}" if np.isfinite(value) else "–"
 
 
-def _limits(facts: dict[str, Any]) -> str:
-    sources = len(facts["training"]["recordings_per_source"])
+def _limits(metadata: dict[str, Any]) -> str:
+    sources = len(metadata["training"]["recordings_per_source"])
     hospitals = "one database" if sources == 1 else f"{sources} databases"
     return f"""## Limits
 
@@ -129,9 +129,9 @@ def _limits(facts: dict[str, Any]) -> str:
 """
 
 
-def _licence(facts: dict[str, Any]) -> str:
+def _licence(metadata: dict[str, Any]) -> str:
     # by the letters of the names alone: whose data it is cannot be seen from the signals
-    cited = citations(list(facts["training"]["recordings_per_source"]))
+    cited = citations(list(metadata["training"]["recordings_per_source"]))
     if not cited:
         said = "The recordings' names tell no database of the Challenge, so no data is cited here."
         return f"## Licence and citation\n\n{said}\n"

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from leadwise.challenge.classes import DIAGNOSES
 from leadwise.challenge.evaluation import Evaluated, figures_by_name
 from leadwise.challenge.metric import Scores, challenge_metric
-from leadwise.decision.thresholds import best_constant_answer
+from leadwise.decision.thresholds import best_constant_labels
 from leadwise.ecg.leads import standard_leads
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import RecordingError
@@ -68,7 +68,7 @@ def page_content(read: Evaluated, scores: Scores, mine: str = "these outputs") -
     rewards = rewards_of(read.labels, read.answers)
     interval = bootstrap_interval(rewards)
     # the best that one answer for all could have: what the outputs must beat
-    constant = np.broadcast_to(best_constant_answer(read.labels), read.labels.shape)
+    constant = np.broadcast_to(best_constant_labels(read.labels), read.labels.shape)
     return {
         "recordings": len(read.headers),
         "scores": scores,

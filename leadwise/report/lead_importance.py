@@ -50,7 +50,7 @@ class Prepared:
 
 
 @dataclass(frozen=True, eq=False)
-class LeadWorth:
+class LeadImportance:
     """What hiding does, first with nothing hidden, then in the order of `HIDDEN`."""
 
     recordings: int
@@ -82,12 +82,12 @@ def draw_sample(labels: Booleans, most: int = MOST, each: int = EACH, seed: int 
 def one_network(model: Model, network: int) -> Model:
     """A model of one of its networks alone, as fast as the whole."""
     chosen = slice(network, network + 1)
-    alone, rule = model.networks[chosen], make_rule(model.recipe.decision, model.facts["folds"][chosen])
+    alone, rule = model.networks[chosen], make_rule(model.recipe.decision, model.metadata["folds"][chosen])
     fast = stack(alone, model.recipe, model.processor)
-    return replace(model, networks=alone, rule=rule, stacked=fast, spare=None)
+    return replace(model, networks=alone, rule=rule, stacked=fast, cpu_fallback=None)
 
 
-def worth_of_leads(model: Model, sample: Prepared) -> LeadWorth:
+def lead_importance(model: Model, sample: Prepared) -> LeadImportance:
     """Scores with nothing hidden and with each entry of `HIDDEN` hidden; of a long recording its first window."""
     signals = [signal[:, : model.recipe.signal.window] for signal in sample.signals]
     scores, auroc = [], []
@@ -98,7 +98,7 @@ def worth_of_leads(model: Model, sample: Prepared) -> LeadWorth:
     there = sample.labels.sum(axis=0)
     told = np.minimum(there, len(sample.labels) - there) >= LEAST
     names = ("nothing", *HIDDEN)
-    return LeadWorth(len(signals), names, np.array(scores), np.where(told, np.array(auroc), np.nan))
+    return LeadImportance(len(signals), names, np.array(scores), np.where(told, np.array(auroc), np.nan))
 
 
 def without(signal: NDArray[np.float32], leads: Sequence[str]) -> NDArray[np.float32]:

@@ -20,14 +20,14 @@ from numpy.typing import NDArray
 from leadwise.challenge.evaluation import Evaluated
 from leadwise.challenge.metric import Scores, challenge_metric, evaluate
 from leadwise.decision.rules import make_rule
-from leadwise.decision.thresholds import decide, threshold_curves
+from leadwise.decision.thresholds import apply_thresholds, threshold_curves
 from leadwise.ecg.discovery import find_recordings
 from leadwise.ecg.leads import SIGNAL_REPAIRS
-from leadwise.ecg.preprocessing import prepare, side_numbers
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS, RecordingError, reason_kind
 from leadwise.model.ensemble import Model, load_model
-from leadwise.model.folder import read_facts
+from leadwise.model.folder import read_metadata
 from leadwise.model.validation_results import FEMALE, MALE, UNKNOWN, Validation, load_validation
 from leadwise.recipes import recipe_from_dict
 from leadwise.report import charts
@@ -37,12 +37,12 @@ from leadwise.report.evaluation_page import HEADS, SHORT, listed, page_content, 
 from leadwise.report.lead_importance import (
     MOST,
     Gates,
-    LeadWorth,
+    LeadImportance,
     Prepared,
     draw_sample,
     gates_by_class,
+    lead_importance,
     one_network,
-    worth_of_leads,
 )
 from leadwise.report.sources import source_name
 from leadwise.report.statistics import bootstrap_interval, rewards_of
@@ -62,7 +62,7 @@ Floats = NDArray[np.float64]
 class Training:
     """What a page is made from."""
 
-    facts: dict[str, Any]  # model.json
+    metadata: dict[str, Any]  # model.json
     learnt: Validation  # all recordings of the training
     held_out: Validation  # those that a network has answered
     read: Evaluated  # the same, as outputs
@@ -71,12 +71,12 @@ class Training:
     @property
     def folds(self) -> list[dict[str, Any]]:
         """What model.json says of each fold."""
-        return list(self.facts["folds"])
+        return list(self.metadata["folds"])
 
     @property
     def decision(self) -> str:
         """How the model comes from probabilities to labels."""
-        return str(self.facts["recipe"]["decision"]["method"])
+        return str(self.metadata["recipe"]["decision"]["method"])
 
 
 def write_pages(folder: Path, data: str | Path | None) -> None:
@@ -86,39 +86,39 @@ def write_pages(folder: Path, data: str | Path | None) -> None:
     Raises ModelError, ValueError or OSError where the folder has no model or no notes of its validation.
     """
     training = read_training(folder, data)
-    write_text(folder / "model_card.md", model_card(training.facts, training.read, training.scores))
+    write_text(folder / "model_card.md", model_card(training.metadata, training.read, training.scores))
     model = load_model(folder) if data else None  # without signals there is nothing to ask it
     write_text(folder / "report.html", training_page(training, model))
 
 
 def read_training(folder: Path, data: str | Path | None) -> Training:
     """A model folder's facts and notes; the recordings' paths where the data folder is given."""
-    facts, learnt = read_facts(folder), load_validation(folder)
+    metadata, learnt = read_metadata(folder), load_validation(folder)
     held_out = learnt.validated
     there = {path.stem: path for path in find_recordings(data)} if data else {}
     headers = tuple(there.get(name, Path(f"{name}.hea")) for name in held_out.names)
-    read = Evaluated(headers, held_out.labels, *_answers(facts, held_out))
+    read = Evaluated(headers, held_out.labels, *_answers(metadata, held_out))
     # figures of one model under the name of another would be worse than none
-    if not len(held_out) or not _belong_together(facts, held_out, read):
+    if not len(held_out) or not _belong_together(metadata, held_out, read):
         raise ValueError(f"{folder}: validation.safetensors is not of the model that model.json tells of")
-    return Training(facts, learnt, held_out, read, evaluate(read.labels, read.answers, read.scores))
+    return Training(metadata, learnt, held_out, read, evaluate(read.labels, read.answers, read.scores))
 
 
-def _answers(facts: dict[str, Any], held_out: Validation) -> tuple[NDArray[np.bool_], Floats]:
+def _answers(metadata: dict[str, Any], held_out: Validation) -> tuple[NDArray[np.bool_], Floats]:
     """Labels and scores of each recording by the rule of its fold alone, (recordings, 24) each."""
     labels, scores = np.zeros_like(held_out.labels), np.zeros(held_out.labels.shape)
-    decision = recipe_from_dict(facts["recipe"]).decision
-    for place, fold in enumerate(facts["folds"]):
+    decision = recipe_from_dict(metadata["recipe"]).decision
+    for place, fold in enumerate(metadata["folds"]):
         mine = held_out.folds == place
         # by its fold's own network and rule, which has not seen it
-        answer = make_rule(decision, [fold]).answer(held_out.probabilities[None, mine].astype(np.float64))
+        answer = make_rule(decision, [fold]).decide(held_out.probabilities[None, mine].astype(np.float64))
         labels[mine], scores[mine] = answer.labels, answer.scores
     return labels, scores
 
 
-def _belong_together(facts: dict[str, Any], held_out: Validation, read: Evaluated) -> bool:
+def _belong_together(metadata: dict[str, Any], held_out: Validation, read: Evaluated) -> bool:
     """Whether the notes have as many recordings and right answers in each fold as model.json says."""
-    for place, fold in enumerate(facts["folds"]):
+    for place, fold in enumerate(metadata["folds"]):
         mine = held_out.folds == place
         right = (read.labels & read.answers)[mine].sum(axis=0).tolist()
         if mine.sum() != fold["validation_recordings"] or right != fold["validation_counts"]["tp"]:
@@ -139,14 +139,14 @@ def training_page(training: Training, model: Model | None) -> str:
             for row, threshold in zip(content["classes"], thresholds.mean(axis=0), strict=True)
         ]
     more = {
-        "title": f"Report of a training: recipe {training.facts['recipe']['name']}",
+        "title": f"Report of a training: recipe {training.metadata['recipe']['name']}",
         "facts": _facts(training),
         "folds": _folds(training),
         "steps": _steps(training),
         "leads": leads,
         "sources": _sources(training.learnt),
-        "repairs": _repairs(training.facts),
-        "left_out": _left_out(training.facts),
+        "repairs": _repairs(training.metadata),
+        "left_out": _left_out(training.metadata),
     }
     pictures |= {name: Markup(svg) for name, svg in leads.get("pictures", {}).items()}
     return render("training_page.html", content | more | {"pictures": pictures})
@@ -157,26 +157,29 @@ def training_page(training: Training, model: Model | None) -> str:
 
 def _facts(training: Training) -> list[tuple[str, str]]:
     """What was trained, name and value."""
-    facts, told = training.facts["training"], training.facts["recipe"]
+    metadata, told = training.metadata["training"], training.metadata["recipe"]
     signal = told["signal"]
-    versions = ", ".join(f"{name} {version}" for name, version in facts.get("versions", {}).items())
+    versions = ", ".join(f"{name} {version}" for name, version in metadata.get("versions", {}).items())
     epochs = ", ".join(str(len(fold["epochs"])) for fold in training.folds)
     return [
         ("recipe", f"{told['name']} ({signal['sampling_frequency']} Hz, windows of {signal['window']} samples)"),
         ("networks", f"{len(training.folds)}, of {epochs} epochs"),
-        *_beginning(training.facts),
+        *_beginning(training.metadata),
         ("recordings", f"{len(training.learnt)}; {len(training.held_out)} were held out from one network"),
-        ("trained", f"{duration(facts['seconds'])} on {facts['device']}, {facts['precision']}; {versions}"),
-        ("complete", facts.get("unfinished") or facts.get("shortened") or "all folds and epochs of the recipe"),
+        ("trained", f"{duration(metadata['seconds'])} on {metadata['device']}, {metadata['precision']}; {versions}"),
+        ("complete", metadata.get("unfinished") or metadata.get("shortened") or "all folds and epochs of the recipe"),
     ]
 
 
-def _beginning(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _beginning(metadata: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """What simulated ECGs had to do with it, if anything."""
-    if simulated := facts["training"].get("simulated"):
+    if simulated := metadata["training"].get("simulated"):
         yield "began with", f"what {simulated['recordings']} simulated ECGs taught in {simulated['epochs']} epochs"
-    if textbook := facts.get("textbook"):
-        yield "textbook", f"these alone taught it; weighs {textbook['share']:.2g} for recordings from elsewhere"
+    if simulation_network := metadata.get("simulation_network"):
+        yield (
+            "simulation_network",
+            f"these alone taught it; weighs {simulation_network['share']:.2g} for recordings from elsewhere",
+        )
 
 
 def _folds(training: Training) -> list[dict[str, Any]]:
@@ -199,12 +202,12 @@ def _folds(training: Training) -> list[dict[str, Any]]:
 def _steps(training: Training) -> list[dict[str, Any]]:
     """What each step of the decision is worth, over all recordings; with the published figure where there is one."""
     by_fold, probabilities = training.held_out.folds, training.held_out.probabilities
-    answers = {"half": decide(probabilities, 0.5)}
+    answers = {"half": apply_thresholds(probabilities, 0.5)}
     if all("thresholds" in fold for fold in training.folds):  # searched whatever the recipe decides by
         common = np.array([fold["common_threshold"] for fold in training.folds], np.float64)
         each = np.array([fold["thresholds"] for fold in training.folds], np.float64)
-        answers["common"] = decide(probabilities, common[by_fold, None])
-        answers["full"] = decide(probabilities, each[by_fold])
+        answers["common"] = apply_thresholds(probabilities, common[by_fold, None])
+        answers["full"] = apply_thresholds(probabilities, each[by_fold])
     if training.decision == "reward":
         answers["reward"] = training.read.answers
     rows = []
@@ -256,17 +259,17 @@ def _range(values: NDArray[np.float32], decimals: int) -> str:
     return low if low == high else f"{low} to {high}"
 
 
-def _repairs(facts: dict[str, Any]) -> list[tuple[str, int, str]]:
+def _repairs(metadata: dict[str, Any]) -> list[tuple[str, int, str]]:
     """Name, how often, what it means; the most frequent first."""
     meanings = {**REPAIRS, **SIGNAL_REPAIRS}
-    counts = sorted(facts["training"].get("repairs", {}).items(), key=lambda item: (-item[1], item[0]))
+    counts = sorted(metadata["training"].get("repairs", {}).items(), key=lambda item: (-item[1], item[0]))
     return [(name, count, meanings.get(name, "")) for name, count in counts]
 
 
-def _left_out(facts: dict[str, Any]) -> list[tuple[str, int]]:
+def _left_out(metadata: dict[str, Any]) -> list[tuple[str, int]]:
     """Reason, how often; numbers and names of one file are left out of the reasons."""
     counts: Counter[str] = Counter()
-    for reason, count in facts["training"].get("left_out", {}).items():
+    for reason, count in metadata["training"].get("left_out", {}).items():
         counts[reason_kind(reason)] += count
     return counts.most_common()
 
@@ -369,7 +372,7 @@ def _leads(training: Training, model: Model) -> dict[str, Any]:
     sample = _prepared(training, chosen, model)
     if not len(sample.signals):
         return {"why": "none of the recordings could be read"}
-    worth = worth_of_leads(one_network(model, 0), sample)
+    worth = lead_importance(one_network(model, 0), sample)
     gates = gates_by_class(model.networks[0], sample, model.recipe.signal.window)
     return {"recordings": len(sample.signals), "most": MOST, "pictures": _lead_pictures(worth, gates, sample)}
 
@@ -384,12 +387,12 @@ def _prepared(training: Training, places: NDArray[np.int64], model: Model) -> Pr
         except RecordingError:  # the folder has changed since the training
             continue
         signals.append(signal.values[:, : model.recipe.signal.window].copy())  # the rest of half an hour is not kept
-        people.append(side_numbers(recording.header, signal))
+        people.append(auxiliary_features(recording.header, signal))
         labels.append(training.read.labels[place])
     return Prepared(signals, np.array(people, np.float32), np.array(labels, np.bool_).reshape(-1, 24))
 
 
-def _lead_pictures(worth: LeadWorth, gates: Gates, sample: Prepared) -> dict[str, str]:
+def _lead_pictures(worth: LeadImportance, gates: Gates, sample: Prepared) -> dict[str, str]:
     bars = [
         Bar("nothing hidden" if name == "nothing" else f"without {name}", float(score))
         for name, score in zip(worth.names, worth.scores, strict=True)

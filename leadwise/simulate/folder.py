@@ -23,7 +23,7 @@ from leadwise.simulate.databases import (
 from leadwise.simulate.dipole import LEADS
 from leadwise.simulate.ecg import simulate
 from leadwise.simulate.patient import CRITERIA
-from leadwise.util.files import whole_file, write_text
+from leadwise.util.files import atomic_write, write_text
 from leadwise.util.progress import track
 
 COUNTS_PER_MV = 1000
@@ -45,7 +45,7 @@ def write_record(
     """Writes NAME.mat (MATLAB v4, int16, 1000 counts per mV) and then NAME.hea; `signal` is (12, samples) in mV."""
     # -32768 would be WFDB's "no value"
     counts = np.rint(signal * COUNTS_PER_MV).clip(-32767, 32767).astype(np.int16)
-    with whole_file(folder / f"{name}.mat") as handle:
+    with atomic_write(folder / f"{name}.mat") as handle:
         # type 30: little-endian, int16, full matrix; rows, columns, no imaginary part, length of the name
         handle.write(struct.pack("<5i4s", 30, *counts.shape, 0, 4, b"val\0"))
         handle.write(counts.astype("<i2").tobytes(order="F"))

@@ -14,38 +14,38 @@ from torch import Tensor
 from leadwise.network.transfers import send
 from leadwise.recipes import AugmentationRecipe
 
-PERSON = 5  # of the numbers beside the signal: those of age and sex; a signal's log scale follows
+PERSON = 5  # auxiliary features of age and sex; a signal's log scale follows
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Windows (batch, 12, time), the numbers beside them (batch, 5 or 6) and targets (batch, 24) in [0, 1]."""
+    """Windows (batch, 12, time), auxiliary features (batch, 5 or 6) and targets (batch, 24) in [0, 1]."""
 
     windows: Tensor
-    numbers: Tensor
+    auxiliary: Tensor
     targets: Tensor
 
 
 def augmented(batch: Batch, recipe: AugmentationRecipe, sampling_frequency: float) -> Batch:
     """The batch after everything that the recipe asks for; the same tensors where it asks for nothing."""
-    windows, numbers = batch.windows, batch.numbers
+    windows, auxiliary = batch.windows, batch.auxiliary
     if recipe.filters:
         windows = filtered(windows, recipe, sampling_frequency)
     if recipe.noise:
         windows = noisy(windows, recipe.noise)
     if recipe.gain:
-        windows, numbers = regained(windows, numbers, recipe.gain)
+        windows, auxiliary = regained(windows, auxiliary, recipe.gain)
     if recipe.lead_loss:
         windows = without_leads(windows, recipe.lead_loss)
-    if recipe.anonymous:
-        unknown = uniform(windows, 1) < recipe.anonymous  # (batch, 1)
-        numbers = torch.cat([numbers[:, :PERSON] * ~unknown, numbers[:, PERSON:]], dim=1)
-    batch = Batch(windows, numbers, batch.targets)
+    if recipe.hidden_demographics:
+        unknown = uniform(windows, 1) < recipe.hidden_demographics  # (batch, 1)
+        auxiliary = torch.cat([auxiliary[:, :PERSON] * ~unknown, auxiliary[:, PERSON:]], dim=1)
+    batch = Batch(windows, auxiliary, batch.targets)
     return mixed(batch, recipe.mixup) if recipe.mixup else batch
 
 
 def uniform(windows: Tensor, *shape: int) -> Tensor:
-    """Random numbers in [0, 1) for each window, (batch, *shape), on its device."""
+    """Return random numbers in [0, 1) for each window, (batch, *shape), on its device."""
     return torch.rand(len(windows), *shape, device=windows.device)
 
 
@@ -70,13 +70,13 @@ def noisy(windows: Tensor, largest: float) -> Tensor:
     return windows + strength * torch.randn_like(windows) * (windows != 0)
 
 
-def regained(windows: Tensor, numbers: Tensor, deviation: float) -> tuple[Tensor, Tensor]:
+def regained(windows: Tensor, auxiliary: Tensor, deviation: float) -> tuple[Tensor, Tensor]:
     """Each window, and each of its leads, louder or softer; a log scale beside it moves too, by up to twice as much."""
     shape = (len(windows), windows.shape[1], 1)
     of_lead, of_window = (torch.randn(size, device=windows.device) for size in (shape, (len(windows), 1, 1)))
     windows = windows * torch.exp(deviation * (of_lead + of_window))
-    moved = 2 * deviation * torch.randn(len(windows), numbers.shape[1] - PERSON, device=windows.device)
-    return windows, torch.cat([numbers[:, :PERSON], numbers[:, PERSON:] + moved], dim=1)
+    moved = 2 * deviation * torch.randn(len(windows), auxiliary.shape[1] - PERSON, device=windows.device)
+    return windows, torch.cat([auxiliary[:, :PERSON], auxiliary[:, PERSON:] + moved], dim=1)
 
 
 def without_leads(windows: Tensor, share: float) -> Tensor:
@@ -86,7 +86,7 @@ def without_leads(windows: Tensor, share: float) -> Tensor:
 
 
 def mixed(batch: Batch, alpha: float) -> Batch:
-    """Each window mixed with another of the batch, signals, numbers and targets alike; its own part is the larger."""
+    """Each window mixed with another of the batch, signals, auxiliary and targets alike; its own part is the larger."""
     beta = torch.distributions.Beta(alpha, alpha)
     share = send(beta.sample((len(batch.windows),)), batch.windows.device)  # (batch,); drawn on the host
     share = torch.maximum(share, 1 - share)
@@ -95,4 +95,4 @@ def mixed(batch: Batch, alpha: float) -> Batch:
     def mix(x: Tensor) -> Tensor:
         return torch.lerp(x[other], x, share.view(-1, *[1] * (x.dim() - 1)))
 
-    return Batch(mix(batch.windows), mix(batch.numbers), mix(batch.targets))
+    return Batch(mix(batch.windows), mix(batch.auxiliary), mix(batch.targets))

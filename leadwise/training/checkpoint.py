@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
-from leadwise.util.files import as_json, read_json, whole_file, write_json
+from leadwise.util.files import atomic_write, json_round_trip, read_json, write_json
 from leadwise.util.progress import log
 
 State = dict[str, Tensor]
@@ -48,7 +48,7 @@ def _difference(note: Path, run: dict[str, Any]) -> str:
     """How this run differs from the one that the note in its folder tells of."""
     try:
         stored = read_json(note)
-        changed = [key for key in run if stored.get(key) != as_json(run)[key]]
+        changed = [key for key in run if stored.get(key) != json_round_trip(run)[key]]
     except (OSError, ValueError, AttributeError):
         changed = []
     return f"the {' and the '.join(changed)} changed" if changed else f"{note} does not say what was begun"
@@ -59,11 +59,11 @@ def generation_before(path: Path) -> Path:
     return path.with_name(path.name + ".before")
 
 
-def save_checkpoint(path: Path, tensors: State, facts: dict[str, Any]) -> None:
+def save_checkpoint(path: Path, tensors: State, metadata: dict[str, Any]) -> None:
     """Writes tensors and facts (JSON) as the newest generation; the newest until now becomes the one before."""
     # safetensors instead of pickle: to read a file must never run what it says
-    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, _as_text(facts))
-    with whole_file(path, before=generation_before(path)) as handle:  # at each moment one of the two is whole
+    content = save({name: value.detach().cpu().contiguous() for name, value in tensors.items()}, _as_text(metadata))
+    with atomic_write(path, before=generation_before(path)) as handle:  # at each moment one of the two is whole
         handle.write(MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n")
         handle.write(content)
 
@@ -92,15 +92,15 @@ def read_checkpoint(path: Path) -> tuple[State, dict[str, Any]]:
         raise DamagedError("damaged, its checksum is not that of its content")
     try:
         tensors = load(content[HEAD:])
-        facts = _metadata(content[HEAD:])
+        metadata = _metadata(content[HEAD:])
     except (SafetensorError, ValueError) as error:
         raise DamagedError(f"damaged, {error}") from None
-    return tensors, facts
+    return tensors, metadata
 
 
-def _as_text(facts: dict[str, Any]) -> dict[str, str]:
+def _as_text(metadata: dict[str, Any]) -> dict[str, str]:
     """The facts as safetensors stores them, which is as text."""
-    return {name: json.dumps(value) for name, value in facts.items()}
+    return {name: json.dumps(value) for name, value in metadata.items()}
 
 
 def _metadata(content: bytes) -> dict[str, Any]:

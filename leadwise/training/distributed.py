@@ -23,18 +23,18 @@ from torch import Tensor, nn
 from leadwise.util.progress import log
 
 T = TypeVar("T")
-PATIENCE = timedelta(days=4)  # that processes wait for each other: one fold may take much longer than another
+TIMEOUT = timedelta(days=4)  # that processes wait for each other: one fold may take much longer than another
 
 
 @dataclass(frozen=True)
-class Group:
+class ProcessGroup:
     """This process among `size` of them; the first one leads: it alone writes files."""
 
     rank: int = 0
     size: int = 1
 
     @property
-    def leads(self) -> bool:
+    def is_main(self) -> bool:
         """Whether this process writes what the group found."""
         return self.rank == 0
 
@@ -42,12 +42,12 @@ class Group:
         """Until all processes are here."""
         self.any(False)
 
-    def leader_first(self, call: Callable[[], T]) -> T:
+    def main_first(self, call: Callable[[], T]) -> T:
         """What `call` gives in each process; the leader begins, then come the others, and all wait for the last."""
-        if not self.leads:
+        if not self.is_main:
             self.wait()
         result = call()
-        if self.leads:
+        if self.is_main:
             self.wait()  # lets the others begin
         self.wait()  # for the last of them
         return result
@@ -55,9 +55,9 @@ class Group:
     def any(self, flag: bool) -> bool:
         """Whether any process says so."""
         # who waits for nobody needs no message
-        return flag if self.size == 1 else bool(self.add_up(torch.tensor(float(flag))) > 0)
+        return flag if self.size == 1 else bool(self.all_reduce(torch.tensor(float(flag))) > 0)
 
-    def agree(self, *numbers: int) -> tuple[int, ...]:
+    def broadcast(self, *numbers: int) -> tuple[int, ...]:
         """The leader's numbers."""
         if self.size == 1:
             return numbers
@@ -65,45 +65,45 @@ class Group:
         dist.broadcast(told, 0)
         return tuple(told.tolist())
 
-    def share(self, items: Tensor) -> Tensor:
+    def shard(self, items: Tensor) -> Tensor:
         """This process's part of what all of them have, (n, ...): every `size`th of its rows."""
         return items[self.rank :: self.size]  # a long recording's windows, neighbours, are shared
 
-    def add_up(self, tensor: Tensor) -> Tensor:
+    def all_reduce(self, tensor: Tensor) -> Tensor:
         """The sum over all processes, in place, also returned."""
         if self.size > 1:
             dist.all_reduce(tensor)
         return tensor
 
-    def add_up_gradients(self, parameters: Iterable[Tensor]) -> None:
+    def all_reduce_gradients(self, parameters: Iterable[Tensor]) -> None:
         """Each gradient becomes the sum over all processes, all in one message."""
         if self.size == 1:
             return
         # one message for all: many small ones would each cost a round trip
         gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
-        sums = self.add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+        sums = self.all_reduce(torch.cat([gradient.flatten() for gradient in gradients]))
         for gradient, part in zip(gradients, torch.split(sums, [each.numel() for each in gradients]), strict=True):
             gradient.copy_(part.view_as(gradient))
 
-    def draw_apart(self, generator: torch.Generator) -> None:
+    def seed_per_process(self, generator: torch.Generator) -> None:
         """Lets dropout and augmentation draw other numbers in each process; they follow from the common `generator`."""
         if self.size > 1:
             # all draw the same number, so that a run that is resumed draws the same again; the rank tells them apart
             torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)) + self.rank)
 
 
-ALONE = Group()
+SINGLE_PROCESS = ProcessGroup()
 
 
 @contextmanager
-def joined() -> Iterator[Group]:
+def process_group() -> Iterator[ProcessGroup]:
     """The group that torchrun made this process part of (its variables RANK and WORLD_SIZE); `ALONE` without it.
 
     Tensors on CPUs go by gloo, on GPUs by nccl, each process with a GPU and with CPU cores of its own.
     """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     local, beside = int(os.environ.get("LOCAL_RANK", "0")), int(os.environ.get("LOCAL_WORLD_SIZE", str(size)))
     backend = "gloo"
@@ -112,9 +112,9 @@ def joined() -> Iterator[Group]:
         backend = "cpu:gloo,cuda:nccl"
     # processes on one machine share its cores, instead of each taking all of them
     torch.set_num_threads(max(1, torch.get_num_threads() // beside))
-    dist.init_process_group(backend, timeout=PATIENCE)
-    group = Group(dist.get_rank(), size)
-    if not group.leads:
+    dist.init_process_group(backend, timeout=TIMEOUT)
+    group = ProcessGroup(dist.get_rank(), size)
+    if not group.is_main:
         log.setLevel(logging.WARNING)  # one line of progress is enough
     try:
         yield group
@@ -140,7 +140,7 @@ class _Sum(torch.autograd.Function):
         return total
 
 
-class SharedBatchNorm(nn.BatchNorm1d):
+class SynchronisedBatchNorm(nn.BatchNorm1d):
     """A batch norm with the statistics of all processes' rows, on any device: PyTorch's own (`SyncBatchNorm`) is for
     CUDA alone. (batch, channels) or (batch, channels, time) -> the same shape."""
 
@@ -171,7 +171,7 @@ class SharedBatchNorm(nn.BatchNorm1d):
         self.running_var.lerp_(variance.to(self.running_var.dtype), self.momentum)
 
 
-def share_norms(network: nn.Module, group: Group) -> None:
+def synchronise_norms(network: nn.Module, group: ProcessGroup) -> None:
     """Replaces each batch norm by one with the whole group's statistics; parameters and state stay the same."""
     if group.size == 1:
         return
@@ -185,6 +185,6 @@ def _shared(norm: nn.BatchNorm1d) -> nn.Module:
     if norm.weight.device.type == "cuda":
         synchronised: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)  # type: ignore[no-untyped-call]
         return synchronised
-    shared = SharedBatchNorm(norm.num_features, norm.eps, norm.momentum)
+    shared = SynchronisedBatchNorm(norm.num_features, norm.eps, norm.momentum)
     shared.load_state_dict(norm.state_dict())  # the same names: a checkpoint fits both kinds
     return shared.to(norm.weight.device, norm.weight.dtype)

@@ -1,7 +1,7 @@
-"""One fold: windows, loop, schedule, validation, checkpoint. Knows no recordings' files and no model folder.
+"""Train one epoch: batches, micro-batches, losses that are not finite, validation, the plan for the remaining time.
 
-Everything that happens to a batch (cutting, padding) is one tensor operation on the training device, the same code on
-a CPU and on a GPU. After each epoch the whole state of the run is written, so that a killed run goes on where it was.
+Everything that happens to a batch is a tensor operation on the training device, the same code on a CPU and on a GPU.
+No step waits for a GPU.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import deque
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -17,16 +18,15 @@ from torch import Tensor
 
 from leadwise.challenge.metric import challenge_metric
 from leadwise.data.dataset import Dataset
-from leadwise.decision.thresholds import decide
-from leadwise.network.devices import matrix_rate
-from leadwise.network.se_resnet import SEResNet, operations
+from leadwise.decision.thresholds import apply_thresholds
+from leadwise.network.devices import peak_matrix_rate
+from leadwise.network.se_resnet import forward_operations
 from leadwise.network.transfers import Fetched, send
-from leadwise.recipes import Recipe
 from leadwise.training.augmentation import Batch, augmented
 from leadwise.training.examples import Examples, random_offsets
-from leadwise.training.fold_state import FoldRun, steps_of
-from leadwise.training.interrupt import check_stop
-from leadwise.training.schedule import SETBACK_FACTOR, learning_rate
+from leadwise.training.fold_state import FoldState
+from leadwise.training.interrupt import check_interrupt
+from leadwise.training.schedule import ROLLBACK_FACTOR, learning_rate
 from leadwise.training.time_plan import TimePlan
 from leadwise.training.validation import predict, validation_windows
 from leadwise.util.progress import log
@@ -35,29 +35,31 @@ LOSS_CHECK = 32  # batches whose losses are checked together
 
 
 class NotFiniteError(Exception):
-    """A loss or a probability is NaN or infinite: the weights of this epoch are worth nothing."""
+    """A loss or a probability is NaN or infinite: the weights of this epoch are useless."""
 
 
 class OutOfTimeError(Exception):
     """The time of the plan ended within an epoch."""
 
 
-class Losses:
-    """The losses of an epoch's batches, on the device. A GPU is never waited for: a block of them travels to the host
-    while the next one is computed."""
+class EpochLosses:
+    """The losses of an epoch's batches, on the device.
+
+    The host never waits for a GPU: a block of losses is copied to the host while the next one is computed.
+    """
 
     def __init__(self) -> None:
         self.values: list[Tensor] = []
-        self.travelling: deque[Fetched] = deque()  # one block at most
+        self.in_transit: deque[Fetched] = deque()  # one block at most
 
     def add(self, loss: Tensor) -> None:
-        """Add the loss of a batch. Raises NotFiniteError where a block that has arrived by now has one."""
+        """Add the loss of a batch. Raises NotFiniteError if a block that has arrived contains one."""
         self.values.append(loss)
         if len(self.values) % LOSS_CHECK == 0:
-            self.travelling.append(Fetched(torch.stack(self.values[-LOSS_CHECK:])))
+            self.in_transit.append(Fetched(torch.stack(self.values[-LOSS_CHECK:])))
         # of two blocks the first was computed long ago: a GPU's queue is shorter than that
-        while self.travelling and (self.travelling[0].arrived or len(self.travelling) > 1):
-            _check_finite(self.travelling.popleft().result())
+        while self.in_transit and (self.in_transit[0].arrived or len(self.in_transit) > 1):
+            _check_finite(self.in_transit.popleft().result())
 
     def mean(self) -> float:
         """Wait for all batches and return the mean of their losses. Raises NotFiniteError."""
@@ -74,170 +76,172 @@ def _check_finite(losses: Tensor) -> None:
         raise NotFiniteError(f"the loss is {float(losses[~losses.isfinite()][0])}")
 
 
-def run_epoch(
-    run: FoldRun,
-    dataset: Dataset,
-    examples: Examples,
-    validation: NDArray[np.bool_],
-    recipe: Recipe,
-    fold: int,
-    plan: TimePlan,
-) -> None:
-    """Trains for an epoch, validates, notes both in `run` and plans the rest anew.
+@dataclass(frozen=True, eq=False)
+class FoldData:
+    """The recordings of one fold: what is trained on, and what is held out for validation."""
 
-    Raises NotFiniteError, and OutOfTimeError where the time ends within the epoch. The very first epoch of a run is cut
+    dataset: Dataset
+    validation: NDArray[np.bool_]  # (n,)
+    number: int  # of the fold
+
+    @property
+    def members(self) -> NDArray[np.int64]:
+        """Return the indices of the recordings to train on."""
+        return np.flatnonzero(~self.validation)
+
+    @property
+    def held_out(self) -> NDArray[np.int64]:
+        """Return the indices of the validation recordings."""
+        return np.flatnonzero(self.validation)
+
+
+def run_epoch(state: FoldState, data: FoldData, examples: Examples, plan: TimePlan) -> None:
+    """Train for an epoch, validate, record both in the state and update the plan.
+
+    Raises NotFiniteError, and OutOfTimeError if the time ends within the epoch. The very first epoch of a run is cut
     short instead, in time to be validated: without it there would be no model.
     """
-    start, epoch, first = plan.clock(), len(run.history), fold == 0 and not run.history
-    members, held_out = np.flatnonzero(~validation), np.flatnonzero(validation)
-    windows = len(validation_windows(dataset.lengths[held_out], recipe.signal.window, recipe.signal.overlap))
+    recipe, progress, start = state.recipe, state.progress, plan.clock()
+    epoch, is_first = len(progress.history), data.number == 0 and not progress.history
+    members, held_out = data.members, data.held_out
+    windows = len(validation_windows(data.dataset.lengths[held_out], recipe.signal.window, recipe.signal.overlap))
 
     def time_is_up(trained: int) -> bool:
         # a window takes no longer in validation than it took in training
-        needed = windows * (plan.clock() - start) / trained if first else 0.0
+        needed = windows * (plan.clock() - start) / trained if is_first else 0.0
         return plan.seconds_left() <= needed
 
     def rate(share: float) -> float:
-        return learning_rate(epoch + share, plan.epochs, recipe.training) * SETBACK_FACTOR ** len(run.setbacks)
+        return learning_rate(epoch + share, plan.epochs, recipe.training) * ROLLBACK_FACTOR ** len(progress.rollbacks)
 
-    loss, trained = train_epoch(run, examples, torch.from_numpy(members), rate, recipe, time_is_up)
+    loss, trained = train_epoch(state, examples, torch.from_numpy(members), rate, time_is_up)
     speed = trained / max(plan.clock() - start, 1e-9)
-    if trained < len(members) and run.group.any(time_is_up(trained)) and not first:
+    if trained < len(members) and state.group.any(time_is_up(trained)) and not is_first:
         raise OutOfTimeError
-    probabilities = predict(run, examples, dataset.lengths, held_out, recipe)
+    probabilities = predict(state, examples, data.dataset.lengths, held_out)
     if not np.isfinite(probabilities).all():
         raise NotFiniteError("a probability is not finite")
-    answers = decide(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
-    work = 3 * operations(recipe.network, recipe.signal.window)  # of a recording, forward and backward
+    answers = apply_thresholds(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
     entry = {
         "learning_rate": rate(0.5),
         "loss": loss,
-        "validation_score": challenge_metric(dataset.labels[held_out], answers),
+        "validation_score": challenge_metric(data.dataset.labels[held_out], answers),
         "seconds": plan.clock() - start,
         "recordings_per_second": speed,
-        "share_of_matrix_rate": speed * work / (run.group.size * matrix_rate(run.processor)),
+        "mfu": model_flop_utilisation(state, speed),
     }
-    plan.after_epoch(fold, epoch + 1, entry["seconds"])
-    plan.epochs, plan.folds = run.group.agree(plan.epochs, plan.folds)
+    plan.after_epoch(data.number, epoch + 1, entry["seconds"])
+    plan.epochs, plan.folds = state.group.broadcast(plan.epochs, plan.folds)
     entry["seconds_left"] = entry["seconds"] * max(0, plan.epochs - epoch - 1)  # of this fold
-    run.note_epoch(entry, probabilities)
-    run.over = len(run.history) >= plan.epochs
+    state.record_epoch(entry, probabilities)
+    progress.finished = len(progress.history) >= plan.epochs
+
+
+def model_flop_utilisation(state: FoldState, recordings_per_second: float) -> float:
+    """Return the share of the processors' measured matrix rate that training uses for the network's own operations."""
+    operations = 3 * forward_operations(state.recipe.network, state.recipe.signal.window)  # forward and backward
+    return recordings_per_second * operations / (state.group.size * peak_matrix_rate(state.processor))
 
 
 def train_epoch(
-    run: FoldRun,
+    state: FoldState,
     examples: Examples,
     members: Tensor,
     rate: Callable[[float], float],
-    recipe: Recipe,
     time_is_up: Callable[[int], bool] = lambda trained: False,
 ) -> tuple[float, int]:
-    """One pass over the recordings `members` in random order; the mean loss of its batches, and how many recordings.
+    """Train on the recordings `members` once, in random order; return the mean loss and the number of recordings.
 
-    `rate` gives the learning rate when a share of the epoch has passed. After each batch `time_is_up` is asked, with
-    the recordings so far, whether to end. Raises NotFiniteError.
+    `rate` gives the learning rate at a share of the epoch. `time_is_up` is asked after each batch, with the number of
+    recordings so far, whether to end. Raises NotFiniteError.
     """
-    size = min(recipe.training.batch_size, len(members))
-    if size < run.group.size:
-        raise ValueError(f"{run.group.size} processes cannot share batches of {size} recordings")
-    run.network.train()
-    run.group.draw_apart(run.generator)
-    order = members[torch.randperm(len(members), generator=run.generator)]
-    losses, steps = Losses(), steps_of(run.network)
-    for first, batch, offsets in _batches(run, examples, order, size, recipe.signal.window):
-        for group in run.optimiser.param_groups:
-            group["lr"] = rate(first / len(order))
-        losses.add(train_batch(run, examples, batch, offsets, recipe))
-        steps += run.parts
-        if run.judged is not run.network:
-            average_weights(run.judged, run.network, recipe.training.average, steps)
-        check_stop()
-        if run.group.any(time_is_up(size * len(losses))):
+    size = min(state.recipe.training.batch_size, len(members))
+    if size < state.group.size:
+        raise ValueError(f"{state.group.size} processes cannot share batches of {size} recordings")
+    networks = state.networks
+    networks.network.train()
+    state.group.seed_per_process(state.generator)
+    order = members[torch.randperm(len(members), generator=state.generator)]
+    losses, steps = EpochLosses(), networks.steps_trained()
+    for first, batch, offsets in _batches(state, examples, order, size):
+        for parameters in state.optimiser.param_groups:
+            parameters["lr"] = rate(first / len(order))
+        losses.add(train_batch(state, examples, batch, offsets))
+        steps += state.progress.micro_batches
+        if networks.has_ema:
+            networks.update_ema(state.recipe.training.ema_decay, steps)
+        check_interrupt()
+        if state.group.any(time_is_up(size * len(losses))):
             break
     return losses.mean(), size * len(losses)
 
 
-def _batches(
-    run: FoldRun, examples: Examples, order: Tensor, size: int, window: int
-) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Where each batch begins in `order`, its recordings and the offsets of their windows, both on the host; drawn one
-    batch ahead, so that it can be fetched meanwhile."""
+def _batches(state: FoldState, examples: Examples, order: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Yield the first position of each batch in `order`, its recordings and the offsets of their windows, on the host.
+
+    Batches are drawn one ahead, so that their signals can be fetched meanwhile.
+    """
     upcoming: list[tuple[int, Tensor, Tensor]] = []
     for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
         batch = order[first : first + size]
-        offsets = random_offsets(examples.host_lengths[batch], window, run.generator)
-        for members, starts in _split(run, batch, offsets):
-            examples.expect(members, starts, window)
+        offsets = random_offsets(examples.host_lengths[batch], state.recipe.signal.window, state.generator)
+        for members, starts in _micro_batches(state, batch, offsets):
+            examples.prefetch(members, starts, state.recipe.signal.window)
         upcoming.append((first, batch, offsets))
         if len(upcoming) > 1:
             yield upcoming.pop(0)
     yield from upcoming
 
 
-@torch.no_grad()
-def average_weights(average: SEResNet, network: SEResNet, stays: float, steps: int) -> None:
-    """Update the EMA of the weights, and of the running statistics, with the decay `stays`.
+def train_batch(state: FoldState, examples: Examples, batch: Tensor, offsets: Tensor) -> Tensor:
+    """Take one optimiser step on the windows at `offsets` (batch,) of the recordings `batch` (batch,); return the loss.
 
-    `steps` batches were trained on until now (`steps_of`, counted on the host since). The decay is reduced during the
-    first ones, so that the initial weights are forgotten.
-    """
-    stays = min(stays, (1 + steps) / (10 + steps))
-    torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - stays)
-    pairs = list(zip(average.buffers(), network.buffers(), strict=True))
-    means = [pair for pair in pairs if pair[0].dtype.is_floating_point]
-    torch._foreach_lerp_([mean for mean, _ in means], [value for _, value in means], 1 - stays)
-    counts = [pair for pair in pairs if not pair[0].dtype.is_floating_point]
-    torch._foreach_copy_([count for count, _ in counts], [value for _, value in counts])
-
-
-def train_batch(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, recipe: Recipe) -> Tensor:
-    """One step of the optimiser on the windows at `offsets` (batch,) of the recordings `batch` (batch,); their loss.
-
-    Where the device's memory does not hold the batch it goes through in parts, twice as many as before, from then on:
-    the optimiser gets the same mean gradient, batch norms see the statistics of the parts. Raises
-    torch.OutOfMemoryError where one recording is too much.
+    If the batch does not fit into the memory of the device, the number of micro-batches is doubled from then on: the
+    optimiser gets the same mean gradient, batch norms see the statistics of the micro-batches. Raises
+    torch.OutOfMemoryError if one recording does not fit.
     """
     while True:
         try:
-            loss = _accumulate(run, examples, batch, offsets, recipe)
+            loss = _accumulate(state, examples, batch, offsets)
             break
         except torch.OutOfMemoryError:
-            if run.parts >= len(batch) or run.group.size > 1:  # the others would wait for this process
+            if state.progress.micro_batches >= len(batch) or state.group.size > 1:  # the others would wait for this one
                 raise
-        run.parts *= 2  # outside the handler, which holds on to the tensors of what failed
+        state.progress.micro_batches *= 2  # outside the handler, which holds on to the tensors of what failed
         torch.cuda.empty_cache()
-        log.warning("out of memory: batches go through in %d parts", run.parts)
-    run.scaler.step(run.optimiser)
-    run.scaler.update()
+        log.warning("out of memory: %d micro-batches per batch", state.progress.micro_batches)
+    state.scaler.step(state.optimiser)
+    state.scaler.update()
     return loss
 
 
-def _accumulate(run: FoldRun, examples: Examples, batch: Tensor, offsets: Tensor, recipe: Recipe) -> Tensor:
-    """Leaves the gradient of the batch's mean loss in the network, from as many parts as the run needs."""
-    run.optimiser.zero_grad()
+def _accumulate(state: FoldState, examples: Examples, batch: Tensor, offsets: Tensor) -> Tensor:
+    """Accumulate the gradient of the batch's mean loss over its micro-batches; return the loss."""
+    recipe = state.recipe
+    state.optimiser.zero_grad()
     total = torch.zeros((), device=examples.device)
-    for members, starts in _split(run, batch, offsets):
+    for members, starts in _micro_batches(state, batch, offsets):
         windows = examples.windows(members, starts, recipe.signal.window)
         rows = send(members, examples.device)
-        seen = Batch(windows, examples.demographics[rows], examples.targets[rows])
+        seen = Batch(windows, examples.auxiliary[rows], examples.targets[rows])
         seen = augmented(seen, recipe.augmentation, recipe.signal.sampling_frequency)
-        with run.processor.autocast():
-            logits = run.forward(seen.windows, seen.numbers)
+        with state.processor.autocast():
+            logits = state.networks.forward(seen.windows, seen.auxiliary)
         loss = loss_of(logits.float(), seen.targets)
-        loss = loss * (len(members) / len(batch))  # by 1 where there is one part
-        run.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        loss = loss * (len(members) / len(batch))  # by 1 where there is one micro-batch
+        state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
-    run.group.add_up_gradients(run.network.parameters())
-    return run.group.add_up(total)
+    state.group.all_reduce_gradients(state.networks.network.parameters())
+    return state.group.all_reduce(total)
 
 
-def _split(run: FoldRun, batch: Tensor, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-    """The micro-batches in which this process's share of a batch goes through: recordings and offsets of each."""
-    own, places = run.group.share(batch), run.group.share(offsets)
-    size = math.ceil(len(own) / run.parts)
+def _micro_batches(state: FoldState, batch: Tensor, offsets: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    """Yield recordings and offsets of each micro-batch of this process's share of a batch."""
+    own, places = state.group.shard(batch), state.group.shard(offsets)
+    size = math.ceil(len(own) / state.progress.micro_batches)
     yield from zip(torch.split(own, size), torch.split(places, size), strict=True)
 
 
 def loss_of(logits: Tensor, targets: Tensor) -> Tensor:
-    """Mean cross-entropy of logits (batch, 24) against targets (batch, 24) in [0, 1], as published."""
+    """Return the mean binary cross-entropy of logits (batch, 24) against targets (batch, 24) in [0, 1]."""
     return torch.nn.functional.binary_cross_entropy_with_logits(logits, targets)

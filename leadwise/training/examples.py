@@ -1,8 +1,4 @@
-"""One fold: windows, loop, schedule, validation, checkpoint. Knows no recordings' files and no model folder.
-
-Everything that happens to a batch (cutting, padding) is one tensor operation on the training device, the same code on
-a CPU and on a GPU. After each epoch the whole state of the run is written, so that a killed run goes on where it was.
-"""
+"""Hold a prepared data set on the training device and cut training windows from it."""
 
 from __future__ import annotations
 
@@ -25,12 +21,12 @@ class Examples:
     starts: Tensor  # (n,) first row of each recording; this and the lengths lie where the signals do
     lengths: Tensor  # (n,) rows
     host_lengths: Tensor  # (n,) the same on the host
-    demographics: Tensor  # (n, 5)
+    auxiliary: Tensor  # (n, 5), or (n, 6) with the signal's scale
     targets: Tensor  # (n, 24) float32; what is learned: labels, and what stands in for them where a recipe says so
 
     @classmethod
     def of(
-        cls, dataset: Dataset, device: torch.device, stand_ins: bool = False, stream: bool | None = None
+        cls, dataset: Dataset, device: torch.device, proxy_labels: bool = False, stream: bool | None = None
     ) -> Examples:
         """The data set's arrays; on a CPU the signals stay in their memory map. `stream` leaves them on the host also
         for a GPU; by default where they do not fit (`devices.fits`)."""
@@ -42,8 +38,8 @@ class Examples:
             starts=torch.from_numpy(dataset.starts).to(place),
             lengths=lengths.to(place),
             host_lengths=lengths,
-            demographics=torch.from_numpy(dataset.demographics).to(device),
-            targets=torch.from_numpy(dataset.targets(stand_ins)).to(device, torch.float32),
+            auxiliary=torch.from_numpy(dataset.auxiliary_features).to(device),
+            targets=torch.from_numpy(dataset.targets(proxy_labels)).to(device, torch.float32),
         )
 
     @property
@@ -51,10 +47,10 @@ class Examples:
         """Where windows are wanted."""
         return self.targets.device
 
-    def expect(self, indices: Tensor, offsets: Tensor, window: int) -> None:
+    def prefetch(self, indices: Tensor, offsets: Tensor, window: int) -> None:
         """Begins to fetch windows that will be asked for next, where signals are streamed."""
         if isinstance(self.samples, HostSamples):
-            self.samples.expect(self._rows(indices, offsets, window)[0])
+            self.samples.prefetch(self._rows(indices, offsets, window)[0])
 
     def windows(self, indices: Tensor, offsets: Tensor, window: int) -> Tensor:
         """Windows (batch, 12, window) that begin at row `offsets` (batch,) of the recordings `indices` (batch,).

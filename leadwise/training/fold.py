@@ -1,142 +1,142 @@
-"""One fold: windows, loop, schedule, validation, checkpoint. Knows no recordings' files and no model folder.
-
-Everything that happens to a batch (cutting, padding) is one tensor operation on the training device, the same code on
-a CPU and on a GPU. After each epoch the whole state of the run is written, so that a killed run goes on where it was.
-"""
+"""Train one fold: begin or resume, epoch after epoch, roll back where a loss is not finite, stop on SIGTERM."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.data.dataset import Dataset
 from leadwise.network.devices import Processor
 from leadwise.recipes import Recipe
 from leadwise.training.checkpoint import State
-from leadwise.training.distributed import ALONE, Group
-from leadwise.training.epoch import NotFiniteError, OutOfTimeError, run_epoch
+from leadwise.training.distributed import SINGLE_PROCESS, ProcessGroup
+from leadwise.training.epoch import FoldData, NotFiniteError, OutOfTimeError, run_epoch
 from leadwise.training.examples import Examples
-from leadwise.training.fold_state import FoldRun
-from leadwise.training.interrupt import Stopped, stoppable
-from leadwise.training.schedule import SETBACK_FACTOR
+from leadwise.training.fold_state import FoldState
+from leadwise.training.interrupt import Interrupted, interruptible
+from leadwise.training.schedule import MAX_ROLLBACKS, ROLLBACK_FACTOR
 from leadwise.training.time_plan import TimePlan
 from leadwise.util.progress import duration, log
 
-SETBACKS = 5  # ... and so often in a fold at most
+
+@dataclass(frozen=True, eq=False)
+class FoldTask:
+    """One network to train: on which recordings, how, and where its checkpoint is."""
+
+    data: FoldData
+    recipe: Recipe
+    processor: Processor
+    checkpoint: Path
+    seed: int
+    initial_weights: State | None = None  # None: random
+    name: str = ""  # in the log; by default the number of the fold
+
+    def begin(self, group: ProcessGroup) -> FoldState:
+        """Return the state before the first epoch."""
+        name = self.name or f"fold {self.data.number}"
+        return FoldState.begin(self.recipe, self.seed, self.processor, self.initial_weights, group, name)
 
 
 @dataclass(frozen=True, eq=False)
 class FoldResult:
-    """A trained fold: the best epoch's weights and what they say of the validation part."""
+    """A trained fold: the kept weights and their probabilities on the validation part."""
 
-    state: State  # fp32, on the CPU
+    weights: State  # fp32, on the CPU
     probabilities: NDArray[np.float32]  # (validation recordings, 24)
     best_epoch: int  # 0, 1, ...: whose weights these are
-    history: list[dict[str, float]]  # one entry an epoch, see `run_epoch`
-    setbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, and what came then
-    unfinished: str = ""  # why there are fewer epochs than planned, where more are to follow
+    history: list[dict[str, float]]  # one entry per epoch, see `run_epoch`
+    rollbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, with the reason
+    unfinished: str = ""  # why there are fewer epochs than planned, if more are to follow
 
     @classmethod
-    def of(cls, run: FoldRun, unfinished: str = "") -> FoldResult:
-        """What a run has by now; it has at least one epoch."""
-        probabilities = run.best_probabilities.numpy()
-        return cls(run.best_state, probabilities, run.kept_epoch, [*run.history], [*run.setbacks], unfinished)
+    def of(cls, state: FoldState) -> FoldResult | None:
+        """Return the result of the epochs so far; None before the first."""
+        progress = state.progress
+        if not progress.history:
+            return None
+        probabilities = state.kept.probabilities.numpy()
+        return cls(state.kept.weights, probabilities, state.kept_epoch, [*progress.history], [*progress.rollbacks])
 
 
-def train_fold(
-    dataset: Dataset,
-    validation: NDArray[np.bool_],
-    recipe: Recipe,
-    processor: Processor,
-    checkpoint: Path,
-    seed: int,
-    fold: int = 0,
-    plan: TimePlan | None = None,
-    start: State | None = None,
-    group: Group = ALONE,
-    label: str = "",
-) -> FoldResult | None:
-    """Trains one network on the recordings that are not in `validation` (n,), keeping the weights that the recipe says.
+def train_fold(task: FoldTask, plan: TimePlan | None = None, group: ProcessGroup = SINGLE_PROCESS) -> FoldResult | None:
+    """Train one network and return the weights that the recipe keeps.
 
-    It begins with the weights `start`, where they are given. The log calls it `label`, or by its fold's number.
-
-    The state after each epoch is written to the file `checkpoint`; where that exists, training goes on from it. Where
-    SIGTERM comes, the result is that of the epochs so far and says so. None where the plan's time ends before the first
-    epoch of a later fold. Raises Stopped where SIGTERM comes before the end of the first epoch, ValueError where no
-    epoch has a finite loss.
+    The state is written to the checkpoint after each epoch; an existing checkpoint is resumed. On SIGTERM the result is
+    that of the epochs so far, marked as unfinished. Returns None if the time of the plan ends before the first epoch of
+    a later fold. Raises Interrupted if SIGTERM comes before the end of the first epoch, ValueError if no epoch has a
+    finite loss.
     """
-    plan = plan or TimePlan(recipe.training.epochs, fold + 1)
-    examples = Examples.of(dataset, processor.device, recipe.training.stand_ins)
-    begin = partial(FoldRun.begin, recipe, seed, processor, start, group, label or f"fold {fold}")
-    run = _begin_or_resume(begin(), checkpoint, fold, plan)
-    result = FoldResult.of(run) if run.history else None
+    plan = plan or TimePlan(task.recipe.training.epochs, task.data.number + 1)
+    examples = Examples.of(task.data.dataset, task.processor.device, task.recipe.training.proxy_labels)
+    state = _begin_or_resume(task, plan, group)
+    result = FoldResult.of(state)  # of the epochs that are in the checkpoint
     try:
-        with stoppable():
-            while not run.over and len(run.history) < plan.epochs:
+        with interruptible():
+            while not state.progress.finished and len(state.progress.history) < plan.epochs:
                 try:
-                    run_epoch(run, dataset, examples, validation, recipe, fold, plan)
-                    run.save(checkpoint)
-                    result = FoldResult.of(run)
-                    _report(run.label, run.history, plan.epochs)
+                    run_epoch(state, task.data, examples, plan)
+                    state.save(task.checkpoint)
+                    result = FoldResult.of(state)
+                    _report(state, plan)
                 except NotFiniteError as error:
-                    run = _step_back(run, begin(), checkpoint, str(error))
-                    result = FoldResult.of(run) if run.history else None
+                    state = _roll_back(state, task, str(error))
+                    result = FoldResult.of(state)
                 except OutOfTimeError:
                     break
-    except Stopped:
+    except Interrupted:
         if result is None:
             raise
-        epochs = f"{len(result.history)} of {plan.epochs} epochs of {run.label}"
+        epochs = f"{len(result.history)} of {plan.epochs} epochs of {state.name}"
         return replace(result, unfinished=f"stopped after {epochs}")
     if result is None:
-        plan.give_up_from(fold)
+        plan.give_up_from(task.data.number)
     return result
 
 
-def _begin_or_resume(run: FoldRun, checkpoint: Path, fold: int, plan: TimePlan) -> FoldRun:
-    """The run as its checkpoint has it, or as it is where there is none."""
-    if run.group.leader_first(lambda: run.load(checkpoint)):
-        log.info("%s: goes on after epoch %d", run.label, len(run.history))
-        if not run.over:
-            plan.after_epoch(fold, len(run.history), run.history[-1]["seconds"])
-            plan.epochs, plan.folds = run.group.agree(plan.epochs, plan.folds)
-    return run
+def _begin_or_resume(task: FoldTask, plan: TimePlan, group: ProcessGroup) -> FoldState:
+    """Return the state of the checkpoint, or the state before the first epoch if there is none."""
+    state = task.begin(group)
+    if group.main_first(lambda: state.load(task.checkpoint)):
+        history = state.progress.history
+        log.info("%s: resumes after epoch %d", state.name, len(history))
+        if not state.progress.finished:
+            plan.after_epoch(task.data.number, len(history), history[-1]["seconds"])
+            plan.epochs, plan.folds = group.broadcast(plan.epochs, plan.folds)
+    return state
 
 
-def _step_back(run: FoldRun, good: FoldRun, checkpoint: Path, reason: str) -> FoldRun:
-    """The run as it was after its last good epoch, to go on at a lower rate; over where that was tried often enough.
+def _roll_back(failed: FoldState, task: FoldTask, reason: str) -> FoldState:
+    """Return the state after the last good epoch, to continue at a lower rate; finished after too many rollbacks.
 
-    `good` is the run as it begins, and becomes that. Raises ValueError where it was tried often enough and there is no
-    good epoch.
+    Raises ValueError after too many rollbacks if there is no good epoch.
     """
-    epoch, setbacks = len(run.history) + 1, run.setbacks
-    good.load(checkpoint)
-    good.parts, good.validation_batch = run.parts, run.validation_batch
-    good.setbacks = [*setbacks, {"epoch": epoch, "reason": reason}]
-    if len(good.setbacks) <= SETBACKS:
-        times = f"{len(good.setbacks)} of {SETBACKS}"
-        log.warning("%s epoch %d: %s; back to its start, at half the rate (%s)", run.label, epoch, reason, times)
-    elif good.history:
-        good.over = True
-        good.save(checkpoint)
-        log.warning("%s epoch %d: %s; it ends with the epochs before", run.label, epoch, reason)
+    epoch, state = len(failed.progress.history) + 1, task.begin(failed.group)
+    state.load(task.checkpoint)
+    progress = state.progress
+    progress.micro_batches = failed.progress.micro_batches
+    progress.validation_batch = failed.progress.validation_batch
+    progress.rollbacks = [*failed.progress.rollbacks, {"epoch": epoch, "reason": reason}]
+    if len(progress.rollbacks) <= MAX_ROLLBACKS:
+        times = f"{len(progress.rollbacks)} of {MAX_ROLLBACKS}"
+        log.warning("%s epoch %d: %s; back to its start, at half the rate (%s)", state.name, epoch, reason, times)
+    elif progress.history:
+        progress.finished = True
+        state.save(task.checkpoint)
+        log.warning("%s epoch %d: %s; it ends with the epochs before", state.name, epoch, reason)
     else:
-        raise ValueError(f"{run.label}: {reason} in the first epoch, also at {SETBACK_FACTOR**SETBACKS:g} of the rate")
-    return good
+        lowest = ROLLBACK_FACTOR**MAX_ROLLBACKS
+        raise ValueError(f"{state.name}: {reason} in the first epoch, also at {lowest:g} of the rate")
+    return state
 
 
-def _report(label: str, history: Sequence[dict[str, float]], epochs: int) -> None:
+def _report(state: FoldState, plan: TimePlan) -> None:
+    history = state.progress.history
     last = history[-1]
     log.info(
-        "%s epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, "
-        "%.0f %% of the matrix rate, %s left",
-        label, len(history), epochs, last["loss"], last["validation_score"], last["learning_rate"],
-        duration(last["seconds"]), last["recordings_per_second"], 100 * last["share_of_matrix_rate"],
-        duration(last["seconds_left"]),
+        "%s epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, MFU %.0f %%, %s left",
+        state.name, len(history), plan.epochs, last["loss"], last["validation_score"], last["learning_rate"],
+        duration(last["seconds"]), last["recordings_per_second"], 100 * last["mfu"], duration(last["seconds_left"]),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from types import FrameType
 EXIT_STATUS = 128 + signal.SIGTERM  # 143, what a shell says of a process that SIGTERM ended
 
 
-class Stopped(BaseException):
+class Interrupted(BaseException):
     """SIGTERM came. Like KeyboardInterrupt it is no Exception, so that nothing takes it for a failure of its own."""
 
 
@@ -31,7 +31,7 @@ _state = _State()  # of the process, as signals are
 
 
 @contextmanager
-def sigterm_stops() -> Iterator[None]:
+def handle_sigterm() -> Iterator[None]:
     """While the block runs, SIGTERM stops what is stoppable, instead of ending the process.
 
     In a thread other than the main one, where no handler can be set, the block runs as it is.
@@ -49,9 +49,9 @@ def sigterm_stops() -> Iterator[None]:
 
 
 @contextmanager
-def stoppable() -> Iterator[None]:
+def interruptible() -> Iterator[None]:
     """A block that may be broken off at any line: raises Stopped when SIGTERM comes or has come."""
-    check_stop()
+    check_interrupt()
     _state.may_raise = True
     try:
         yield
@@ -59,14 +59,14 @@ def stoppable() -> Iterator[None]:
         _state.may_raise = False
 
 
-def check_stop() -> None:
+def check_interrupt() -> None:
     """Raises Stopped if SIGTERM has come: for loops, since an exception that a signal raises can get lost, as in the
     finaliser of an object."""
     if _state.asked:
-        raise Stopped
+        raise Interrupted
 
 
 def _hear(signum: int, frame: FrameType | None) -> None:
     _state.asked = True
     if _state.may_raise:
-        raise Stopped
+        raise Interrupted

@@ -24,8 +24,9 @@ from leadwise.network.devices import Processor
 from leadwise.recipes import Recipe
 from leadwise.simulate import write_folder
 from leadwise.training.checkpoint import State, load_checkpoint, save_checkpoint
-from leadwise.training.fold import train_fold
-from leadwise.training.interrupt import Stopped, stoppable
+from leadwise.training.epoch import FoldData
+from leadwise.training.fold import FoldTask, train_fold
+from leadwise.training.interrupt import Interrupted, interruptible
 from leadwise.training.time_plan import TimePlan
 from leadwise.util.progress import log
 
@@ -52,7 +53,7 @@ def pretrain(
         return found
     plan = TimePlan(recipe.training.simulated_epochs, 1, limit=SHARE_OF_TIME * limit)
     folder = work / f"simulated{checkpoint.suffix}"
-    with stoppable():
+    with interruptible():
         dataset = simulated_dataset(recipe, folder, jobs, plan)
     if dataset is None:
         log.warning("no time for simulated ECGs: networks begin with random weights")
@@ -60,14 +61,15 @@ def pretrain(
     training = replace(recipe.training, epochs=recipe.training.simulated_epochs, keep="last")
     recipe, seed = replace(recipe, training=training), training.seed
     held_out = np.arange(len(dataset)) % VALIDATING == 0
-    result = train_fold(dataset, held_out, recipe, processor, checkpoint, seed, plan=plan, label=LABEL)
+    task = FoldTask(FoldData(dataset, held_out, 0), recipe, processor, checkpoint, seed, name=LABEL)
+    result = train_fold(task, plan)
     if result is None or result.unfinished:
-        raise Stopped
-    learned = dataset.targets(training.stand_ins)[~held_out].mean(0).tolist()
-    facts = {"recordings": len(dataset), "epochs": len(result.history), "learned": learned}
-    save_checkpoint(finished, result.state, facts)
+        raise Interrupted
+    target_prevalence = dataset.targets(training.proxy_labels)[~held_out].mean(0).tolist()
+    metadata = {"recordings": len(dataset), "epochs": len(result.history), "target_prevalence": target_prevalence}
+    save_checkpoint(finished, result.weights, metadata)
     shutil.rmtree(folder)
-    return result.state, facts
+    return result.weights, metadata
 
 
 def simulated_dataset(recipe: Recipe, folder: Path, jobs: int, plan: TimePlan) -> Dataset | None:

@@ -1,8 +1,4 @@
-"""One fold: windows, loop, schedule, validation, checkpoint. Knows no recordings' files and no model folder.
-
-Everything that happens to a batch (cutting, padding) is one tensor operation on the training device, the same code on
-a CPU and on a GPU. After each epoch the whole state of the run is written, so that a killed run goes on where it was.
-"""
+"""Compute the learning rate at a time within the training of a fold."""
 
 from __future__ import annotations
 
@@ -10,14 +6,15 @@ import math
 
 from leadwise.recipes import TrainingRecipe
 
-SETBACK_FACTOR = 0.5  # of the rate, each time that a loss is not finite ...
+ROLLBACK_FACTOR = 0.5  # of the rate, at each rollback: each time that a loss is not finite ...
+MAX_ROLLBACKS = 5  # ... and at most this often per fold
 
 
 def learning_rate(epoch: float, epochs: int, recipe: TrainingRecipe) -> float:
-    """The rate at a time in epochs (1.5: in the middle of the second one) of so many.
+    """Return the learning rate at a time in epochs (1.5: in the middle of the second epoch).
 
-    Steps: multiplied by the decay after each share of the epochs has passed. Cosine: from 0 up in a straight line, then
-    down to 0 in half a cosine (Loshchilov and Hutter 2017).
+    Schedule `steps`: the rate is multiplied by the decay factor after each share of the epochs. Schedule `cosine`:
+    linear warm-up from 0, then half a cosine down to 0 (Loshchilov and Hutter 2017).
     """
     if recipe.schedule == "steps":
         passed = sum(math.floor(epoch) >= math.ceil(round(share * epochs, 6)) for share in recipe.decay_after)

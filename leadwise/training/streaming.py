@@ -37,7 +37,7 @@ class HostSamples:
         self.stream = torch.cuda.Stream(device) if device.type == "cuda" else None  # type: ignore[no-untyped-call]
         self.buffers: list[tuple[Tensor, torch.cuda.Event | None]] = [(samples.new_empty(0), None)] * BUFFERS
 
-    def expect(self, rows: Tensor) -> None:
+    def prefetch(self, rows: Tensor) -> None:
         """Begins to fetch rows (batch, window), on the host, that will be asked for next."""
         self.expected.append((rows, self.reader.submit(self._fetch, rows)))
 

@@ -15,14 +15,14 @@ HALF = ".half-written-"  # in a temporary name
 
 
 @contextmanager
-def whole_file(path: Path, durable: bool = True, before: Path | None = None) -> Iterator[IO[bytes]]:
+def atomic_write(path: Path, durable: bool = True, before: Path | None = None) -> Iterator[IO[bytes]]:
     """A binary file that appears under its name only when the block ends well: temporary name, flush, rename.
 
     `durable` waits until it is on the disk, some milliseconds: for what took long to make. What had the name until then
     moves to the name `before`, where one is given. Raises OSError that names `path`.
     """
     path = Path(path)
-    with naming(path):
+    with name_in_errors(path):
         # in the same folder, since a file can be renamed within one disk alone; hidden: nobody takes it for whole
         handle = tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}{HALF}", delete=False)  # noqa: SIM115
         try:
@@ -42,7 +42,7 @@ def whole_file(path: Path, durable: bool = True, before: Path | None = None) -> 
             flush_folder(path.parent)
 
 
-def remove_half_written(*folders: Path) -> None:
+def remove_partial_files(*folders: Path) -> None:
     """Removes what `whole_file` had under temporary names in these folders (not below) when the process was killed."""
     for folder in folders:
         for path in folder.glob(f".*{HALF}*"):
@@ -50,7 +50,7 @@ def remove_half_written(*folders: Path) -> None:
 
 
 @contextmanager
-def naming(path: Path) -> Iterator[None]:
+def name_in_errors(path: Path) -> Iterator[None]:
     """What the system refuses in the block is told with the name of `path`: of a full disk it names no file, of a
     temporary file a name that nobody knows."""
     try:
@@ -72,7 +72,7 @@ def flush_folder(folder: Path) -> None:
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
     """Writes UTF-8 text as a whole file."""
-    with whole_file(path, durable) as handle:
+    with atomic_write(path, durable) as handle:
         handle.write(text.encode())
 
 
@@ -86,7 +86,7 @@ def read_json(path: Path) -> Any:
     return json.loads(Path(path).read_text(encoding="utf-8"))
 
 
-def as_json(value: Any) -> Any:
+def json_round_trip(value: Any) -> Any:
     """The value as it comes back from JSON: tuples as lists, keys as text."""
     return json.loads(json.dumps(value))
 

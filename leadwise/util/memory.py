@@ -14,7 +14,7 @@ M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX = -1, -3, -4  # of malloc.h
 LARGEST = 1 << 25  # bytes; the largest threshold for memory of its own that glibc takes
 
 
-def keep_freed_memory() -> None:
+def tune_malloc() -> None:
     """Lets this process keep the memory of tensors that it frees, for the next ones, instead of giving it back.
 
     A training step on a CPU takes and frees gigabytes; with fresh pages each time, up to half of it goes to the kernel.
@@ -23,12 +23,12 @@ def keep_freed_memory() -> None:
     _mallopt((M_MMAP_MAX, 0), (M_TRIM_THRESHOLD, 2**31 - 1))
 
 
-def keep_some_freed_memory() -> None:
+def tune_malloc_for_preparation() -> None:
     """The same for what is smaller than 32 MB, 64 MB at most: for recordings, one after the other."""
     _mallopt((M_MMAP_THRESHOLD, LARGEST), (M_TRIM_THRESHOLD, 2 * LARGEST))
 
 
-def pass_over_imports() -> None:
+def freeze_gc() -> None:
     """Lets the garbage collector pass over the objects that there are by now, of imported modules above all: they live
     as long as the process, and to look through them takes a tenth of a second, each time."""
     gc.freeze()

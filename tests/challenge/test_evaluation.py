@@ -112,8 +112,8 @@ def test_a_malformed_output_gets_a_remark_that_names_it_and_the_figures_come_out
     outputs = [f"{CODES[0]}\n1\n0.5\n", f"{CODES[0]}\n1\n"]
     headers = [header_of([CODES[0]])] * 2
     result = run(*write_case(tmp_path, headers, outputs))
-    remark, *lines = result.stdout.splitlines()
-    assert "001.csv" in remark and "000.csv" not in remark
+    warn, *lines = result.stdout.splitlines()
+    assert "001.csv" in warn and "000.csv" not in warn
     assert lines == [NAMES, figures(naive.evaluate_texts(headers, outputs))]
     assert result.returncode == 0
 
@@ -254,12 +254,12 @@ def output_texts(draw):
 @given(st.lists(st.tuples(HEADERS, output_texts()), min_size=1, max_size=12))
 def test_odd_files_give_the_figures_of_the_naive_twin(tmp_path_factory, pairs):
     headers, outputs = zip(*pairs, strict=True)
-    remarks = []
-    scores = evaluate_folders(*write_case(tmp_path_factory.mktemp("case"), headers, outputs), remarks.append)
+    quality_warnings = []
+    scores = evaluate_folders(*write_case(tmp_path_factory.mktemp("case"), headers, outputs), quality_warnings.append)
     expected = naive.evaluate_texts(headers, outputs)
     for name, value in dataclasses.asdict(scores).items():
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-12, equal_nan=True, err_msg=name)
-    assert len(remarks) == sum(naive.columns_of_output(output) is None for output in outputs)
+    assert len(quality_warnings) == sum(naive.columns_of_output(output) is None for output in outputs)
 
 
 # Real headers ---------------------------------------------------------------------------------------------------

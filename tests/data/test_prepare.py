@@ -79,7 +79,7 @@ def test_prepared_recordings_are_those_of_the_files(folder: Path, tmp_path: Path
         expected = prepare(recording, SIGNAL).values
         np.testing.assert_array_equal(dataset.samples[start : start + length].T, expected)
         np.testing.assert_array_equal(dataset.labels[row], label_vector(recording.header.codes))
-        np.testing.assert_array_equal(dataset.demographics[row], demographics(recording.header))
+        np.testing.assert_array_equal(dataset.auxiliary_features[row], demographics(recording.header))
         assert dataset.sources[row] == recording.header.source
     assert dataset.starts[-1] + dataset.lengths[-1] == len(dataset.samples)
     assert dataset.samples.dtype == np.float32
@@ -221,14 +221,14 @@ def test_incart_recordings_of_one_patient_are_one_group() -> None:
     def header(name: str, age: str, sex: str) -> str:
         return f"{name} 1 257 100\n{name}.mat 16+24 1000/mV 16 0 0 0 0 I\n#Age: {age}\n#Sex: {sex}\n#Dx: 1\n"
 
-    facts = [
+    metadata = [
         ("I0001", "65", "F"),
         ("I0002", "65", "F"),
         ("I0003", "65", "M"),
         ("I0004", "65", "F"),
         ("A0001", "65", "F"),
     ]
-    groups = patient_groups([parse_header(header(*fact)) for fact in facts])
+    groups = patient_groups([parse_header(header(*fact)) for fact in metadata])
     assert groups == ("I0001", "I0001", "I0003", "I0004", "A0001")
 
 

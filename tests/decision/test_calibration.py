@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.special import expit, logit
 
-from leadwise.decision.calibration import ANCHOR, RIDGE, Calibration, fit, pool_opinions, shift_prior
+from leadwise.decision.calibration import ANCHOR, RIDGE, Calibration, fit, pool_probabilities, shift_prior
 
 SEEDS = st.integers(0, 2**32 - 1)
 
@@ -268,12 +268,12 @@ def test_a_class_that_never_occurs_there_is_ruled_out():
 @given(SEEDS, st.floats(0, 1))
 def test_pooled_opinions_lie_between_the_two(seed, share):
     first, second = np.random.default_rng(seed).uniform(0.001, 0.999, (2, 5, 24))
-    pooled = pool_opinions(first, second, share)
+    pooled = pool_probabilities(first, second, share)
     assert logit(pooled) == pytest.approx((1 - share) * logit(first) + share * logit(second), abs=1e-6)
-    assert pool_opinions(second, first, 1 - share) == pytest.approx(pooled, abs=1e-9)
-    assert pool_opinions(first, first, share) == pytest.approx(first, abs=1e-6)
+    assert pool_probabilities(second, first, 1 - share) == pytest.approx(pooled, abs=1e-9)
+    assert pool_probabilities(first, first, share) == pytest.approx(first, abs=1e-6)
     here, there = np.full(24, 0.1), np.full(24, 0.3)  # moving both is moving what they agree on
-    both = pool_opinions(shift_prior(first, here, there), shift_prior(second, here, there), share)
+    both = pool_probabilities(shift_prior(first, here, there), shift_prior(second, here, there), share)
     assert both == pytest.approx(shift_prior(pooled, here, there), abs=1e-6)
 
 
@@ -287,4 +287,4 @@ def test_pooled_opinions_lie_between_the_two(seed, share):
 )
 def test_opinions_that_cannot_be_pooled_are_refused(others, share, error):
     with pytest.raises(ValueError, match=error):
-        pool_opinions(np.full((2, 24), 0.5), others, share)
+        pool_probabilities(np.full((2, 24), 0.5), others, share)

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from leadwise.challenge.classes import REWARDS, SINUS_RHYTHM
 from leadwise.challenge.metric import challenge_metric
-from leadwise.decision.thresholds import best_constant_answer, decide, search_thresholds, threshold_curves, vote
+from leadwise.decision.thresholds import (
+    apply_thresholds,
+    best_constant_labels,
+    search_thresholds,
+    threshold_curves,
+    vote,
+)
 from leadwise.recipes import DecisionRecipe
 from tests import naive
 
@@ -38,7 +44,7 @@ def test_the_search_finds_what_the_naive_search_finds(seed, recordings, levels, 
     thresholds, common, score = naive.search_thresholds(labels, probabilities, *steps)
     assert found.thresholds.tolist() == thresholds
     assert found.common == common
-    assert found.score_full == score
+    assert found.score_class == score
 
 
 @settings(max_examples=4)
@@ -48,18 +54,18 @@ def test_the_published_search_of_101_values_finds_what_the_naive_search_finds(se
     labels, probabilities = draw(seed, 120, levels, 0.6, True)
     found = search_thresholds(labels, probabilities)
     thresholds, common, score = naive.search_thresholds(labels, probabilities)
-    assert (found.thresholds.tolist(), found.common, found.score_full) == (thresholds, common, score)
+    assert (found.thresholds.tolist(), found.common, found.score_class) == (thresholds, common, score)
 
 
 def test_scores_are_those_of_the_metric_and_each_step_improves_the_last():
     labels, probabilities = draw(5, 400, 2**40, 0.5, True)
     found = search_thresholds(labels, probabilities)
-    assert found.score_half == challenge_metric(labels, decide(probabilities, 0.5))
-    assert found.score_common == challenge_metric(labels, decide(probabilities, found.common))
-    assert found.score_full == challenge_metric(labels, decide(probabilities, found.thresholds))
-    assert found.score_half <= found.score_common + 1e-12  # 0.5 is a candidate of step 1
-    assert found.score_common <= found.score_full + 1e-12  # and the common one of step 2, for each class
-    assert found.score_full > found.score_half
+    assert found.score_fixed == challenge_metric(labels, apply_thresholds(probabilities, 0.5))
+    assert found.score_common == challenge_metric(labels, apply_thresholds(probabilities, found.common))
+    assert found.score_class == challenge_metric(labels, apply_thresholds(probabilities, found.thresholds))
+    assert found.score_fixed <= found.score_common + 1e-12  # 0.5 is a candidate of step 1
+    assert found.score_common <= found.score_class + 1e-12  # and the common one of step 2, for each class
+    assert found.score_class > found.score_fixed
 
 
 def test_candidates_are_tenths_and_hundredths_as_python_divides_them():
@@ -76,7 +82,7 @@ def test_of_equally_good_candidates_the_nearest_to_the_present_one_is_taken_the_
     probabilities[0, :2] = 0.9, 0.25
     # Both labels are on from 0.1 to 0.2: the nearer to 0.5 is taken, and no class then finds a better one.
     found = search_thresholds(labels, probabilities)
-    assert found.common == 0.2 and (found.thresholds == 0.2).all() and found.score_full == 1.0
+    assert found.common == 0.2 and (found.thresholds == 0.2).all() and found.score_class == 1.0
     # 0, 1/3, 2/3, 1: here 1/3 and 2/3 score alike and are equally far from 0.5.
     probabilities[0, 1] = 0.7
     assert search_thresholds(labels, probabilities, DecisionRecipe(3, 100)).common == 1 / 3
@@ -102,14 +108,14 @@ def test_a_class_without_positives_goes_as_far_as_its_false_answers_and_no_furth
     found = search_thresholds(labels, probabilities)
     assert found.common == 0.6
     assert found.thresholds[7] == 0.71 and np.delete(found.thresholds, 7).tolist() == [0.6] * 23
-    assert found.score_common < found.score_full == 1.0
+    assert found.score_common < found.score_class == 1.0
 
 
 def test_where_the_metric_has_no_scale_nothing_moves():
     labels = np.zeros((4, 24), dtype=bool)
     labels[:, SINUS_RHYTHM] = True
     found = search_thresholds(labels, np.random.default_rng(0).random((4, 24)))
-    assert found.common == 0.5 and (found.thresholds == 0.5).all() and found.score_full == 0.0
+    assert found.common == 0.5 and (found.thresholds == 0.5).all() and found.score_class == 0.0
 
 
 @pytest.mark.parametrize(
@@ -130,7 +136,7 @@ def test_the_most_probable_class_is_always_on_the_first_of_equals():
     probabilities = np.zeros((3, 24))
     probabilities[0, [4, 9]] = 0.3, 0.2
     probabilities[1, [4, 9]] = 0.25
-    answers = decide(probabilities, 0.9)
+    answers = apply_thresholds(probabilities, 0.9)
     assert np.argwhere(answers).tolist() == [[0, 4], [1, 4], [2, 0]]
 
 
@@ -138,13 +144,13 @@ def test_a_probability_at_its_threshold_is_on():
     probabilities = np.full((1, 24), 0.3)
     thresholds = np.full(24, 0.31)
     thresholds[5] = 0.3
-    assert np.flatnonzero(decide(probabilities, thresholds)).tolist() == [0, 5]
+    assert np.flatnonzero(apply_thresholds(probabilities, thresholds)).tolist() == [0, 5]
 
 
 def test_a_nan_is_not_on_and_not_the_most_probable():
     probabilities = np.full((1, 24), np.nan)
     probabilities[0, 6] = 0.01
-    assert np.flatnonzero(decide(probabilities, 0.5)).tolist() == [6]
+    assert np.flatnonzero(apply_thresholds(probabilities, 0.5)).tolist() == [6]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
@@ -157,7 +163,7 @@ def test_a_vote_is_at_least_half_of_the_networks_and_the_most_voted_class(seed, 
 
 
 def test_one_network_votes_as_it_answers():
-    answers = decide(np.random.default_rng(4).random((10, 24)), 0.8)
+    answers = apply_thresholds(np.random.default_rng(4).random((10, 24)), 0.8)
     assert (vote(answers[None]) == answers).all()
 
 
@@ -171,7 +177,9 @@ def test_threshold_curves_are_those_of_calling_the_metric() -> None:
     for k in (0, 7, 23):
         for step in (0, 5, 13, 20):
             thresholds = np.where(np.arange(24) == k, step / 20, fixed)
-            assert curves[k, step] == pytest.approx(challenge_metric(labels, decide(probabilities, thresholds)))
+            assert curves[k, step] == pytest.approx(
+                challenge_metric(labels, apply_thresholds(probabilities, thresholds))
+            )
     with pytest.raises(ValueError, match=r"labels \(40, 24\) and probabilities \(39, 24\)"):
         threshold_curves(labels, probabilities[1:], fixed)
 
@@ -190,5 +198,5 @@ def test_the_best_constant_answer_grows_by_the_class_that_earns_most(seed, recor
         if answer and earned(answer | {best}) <= earned(answer) + 1e-12:
             break
         answer.add(best)
-    found = set(np.flatnonzero(best_constant_answer(labels)).tolist())
+    found = set(np.flatnonzero(best_constant_labels(labels)).tolist())
     assert found and earned(found) == pytest.approx(earned(answer))

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
 
-from leadwise.ecg.acquisition import LEAST_LEVELS, STEP_PERCENTILE, Way, acquisition, foreign, ways_of
+from leadwise.ecg.acquisition import (
+    LEAST_LEVELS,
+    STEP_PERCENTILE,
+    AcquisitionProfile,
+    acquisition_profiles,
+    measure_acquisition,
+    out_of_distribution,
+)
 from leadwise.ecg.recording import Recording, recording_from_arrays
 from leadwise.simulate import simulate
 
@@ -30,7 +37,7 @@ def recorded(
 @pytest.mark.parametrize(("step", "gain"), [(1.0, 1000), (4.88, 1000), (5.0, 200), (2.5, 400)])
 @pytest.mark.parametrize("frequency", [100, 500])
 def test_the_step_is_the_converter_s(step: float, gain: int, frequency: int) -> None:
-    found = acquisition(recorded(frequency, 10, step, gain))
+    found = measure_acquisition(recorded(frequency, 10, step, gain))
     assert found[0] == frequency and found[2] == pytest.approx(10)
     assert found[1] == pytest.approx(step, rel=0.25)
 
@@ -44,8 +51,8 @@ def test_counts_of_16_bits_tell_what_wider_ones_tell(step: float) -> None:
     of_16, of_32, of_64 = (
         dataclasses.replace(recording, counts=counts.astype(kind)) for kind in (np.int16, np.int32, np.float64)
     )
-    np.testing.assert_array_equal(acquisition(of_16), acquisition(of_32))
-    np.testing.assert_array_equal(acquisition(of_16), acquisition(of_64))
+    np.testing.assert_array_equal(measure_acquisition(of_16), measure_acquisition(of_32))
+    np.testing.assert_array_equal(measure_acquisition(of_16), measure_acquisition(of_64))
 
 
 @given(
@@ -60,7 +67,7 @@ def test_the_step_is_a_percentile_of_the_distances_of_levels(lead: NDArray[np.in
     """Against numpy's own, on the sorted values."""
     recording = recorded(step=1.0)
     counts = np.broadcast_to(lead, (12, len(lead)))
-    found = acquisition(dataclasses.replace(recording, counts=counts))[1]
+    found = measure_acquisition(dataclasses.replace(recording, counts=counts))[1]
     plain = np.percentile(np.diff(np.unique(lead).astype(float)), STEP_PERCENTILE) / recording.adc_gain[0] * 1000
     assert found == pytest.approx(plain, rel=1e-6)
 
@@ -69,12 +76,14 @@ def test_flat_leads_tell_no_step() -> None:
     recording = recording_from_arrays(
         "X 2 500 100\nX.mat 16 1000/mV 16 0 0 0 0 I\nX.mat 16 1000/mV 16 0 0 0 0 II\n", np.zeros((2, 100), np.int16)
     )
-    assert np.isnan(acquisition(recording)[1])
+    assert np.isnan(measure_acquisition(recording)[1])
 
 
 def test_what_is_like_the_training_data_is_familiar_and_nothing_else_is() -> None:
-    ways = ways_of(np.array([acquisition(recorded(500, 10, 1.0, seed=seed)) for seed in range(8)]))
-    assert len(ways) == 1 and ways[0].recordings == 8
+    profiles = acquisition_profiles(
+        np.array([measure_acquisition(recorded(500, 10, 1.0, seed=seed)) for seed in range(8)])
+    )
+    assert len(profiles) == 1 and profiles[0].recordings == 8
     others = {
         "the same": recorded(seed=99),
         "another frequency": recorded(frequency=250),
@@ -82,28 +91,28 @@ def test_what_is_like_the_training_data_is_familiar_and_nothing_else_is() -> Non
         "longer": recorded(seconds=14),
         "shorter": recorded(seconds=6),
     }
-    found = foreign(np.array([acquisition(one) for one in others.values()]), ways)
+    found = out_of_distribution(np.array([measure_acquisition(one) for one in others.values()]), profiles)
     assert found.tolist() == [False, True, True, True, True]
 
 
 def test_an_unknown_step_is_no_reason() -> None:
-    way = Way(500.0, (1.0, 1.0), (10.0, 10.0), 5)
+    way = AcquisitionProfile(500.0, (1.0, 1.0), (10.0, 10.0), 5)
     assert way.fits(np.array([500, np.nan, 10], np.float32)) and not way.fits(np.array([500, np.nan, 12], np.float32))
-    assert ways_of(np.array([[500, np.nan, 10]], np.float32))[0].fits(np.array([500, 3, 10], np.float32))
+    assert acquisition_profiles(np.array([[500, np.nan, 10]], np.float32))[0].fits(np.array([500, 3, 10], np.float32))
 
 
 def test_a_rare_frequency_is_not_familiar() -> None:
     many = np.tile(np.array([[500, 1, 10]], np.float32), (300, 1))
     many[0, 0] = 250
-    assert [way.sampling_frequency for way in ways_of(many)] == [500.0]
+    assert [way.sampling_frequency for way in acquisition_profiles(many)] == [500.0]
 
 
 def test_a_model_without_ways_finds_everything_foreign() -> None:
-    assert foreign(np.array([[500, 1, 10]], np.float32), ()).all()
+    assert out_of_distribution(np.array([[500, 1, 10]], np.float32), ()).all()
 
 
 def test_ways_through_json_and_back() -> None:
-    (way,) = ways_of(np.array([[500, 1, 10], [500, 1.2, 12]], np.float32))
-    assert Way.from_dict(json.loads(json.dumps(dataclasses.asdict(way)))) == way
+    (way,) = acquisition_profiles(np.array([[500, 1, 10], [500, 1.2, 12]], np.float32))
+    assert AcquisitionProfile.from_dict(json.loads(json.dumps(dataclasses.asdict(way)))) == way
     with pytest.raises(KeyError):
-        Way.from_dict({})
+        AcquisitionProfile.from_dict({})

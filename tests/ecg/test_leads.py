@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from leadwise.ecg.header import Header, parse_header
 from leadwise.ecg.leads import SIGNAL_REPAIRS, STANDARD_LEADS, Signal, standard_leads
-from leadwise.ecg.preprocessing import band_pass, demographics, prepare, scaled, side_numbers, window_starts
+from leadwise.ecg.preprocessing import auxiliary_features, band_pass, demographics, prepare, scaled, window_starts
 from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError
 from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampled_length
@@ -616,8 +616,8 @@ def test_what_is_no_ecg_stays_finite() -> None:
 def test_recipe_robust_tells_the_scale_beside_age_and_sex() -> None:
     recording = make_recording(random_counts(12, 5000))
     signal = prepare(recording, ROBUST.signal)
-    numbers = side_numbers(recording.header, signal)
+    numbers = auxiliary_features(recording.header, signal)
     assert signal.values.shape == (12, 1280) and numbers.shape == (6,)
     np.testing.assert_array_equal(numbers[:5], demographics(recording.header))
     assert numbers[5] == pytest.approx(math.log(signal.scale / 0.2))
-    assert side_numbers(recording.header, prepare(recording, SignalRecipe())).shape == (5,)
+    assert auxiliary_features(recording.header, prepare(recording, SignalRecipe())).shape == (5,)

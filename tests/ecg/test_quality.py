@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from leadwise.ecg import quality
 from leadwise.ecg.leads import STANDARD_LEADS
-from leadwise.ecg.quality import REMARKS, Remark, remarks
+from leadwise.ecg.quality import QUALITY_WARNINGS, QualityWarning, quality_warnings
 from leadwise.ecg.recording import read_recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError
 from leadwise.simulate import simulate
@@ -38,7 +38,7 @@ def said(millivolts: Millivolts, leads: tuple[str, ...] = STANDARD_LEADS, rate: 
     """The remarks on an ECG in words, by name."""
     counts = np.clip(np.rint(millivolts * 200), -32768, 32767).astype(np.int16)
     header = header_text("X1", counts, rate, gain="200/mV", leads=leads)
-    return {remark.name: str(remark) for remark in remarks(recording_from_arrays(header, counts))}
+    return {remark.name: str(remark) for remark in quality_warnings(recording_from_arrays(header, counts))}
 
 
 def with_lead(good: Millivolts, lead: str, values: object) -> Millivolts:
@@ -67,7 +67,7 @@ def test_a_flat_lead_is_named(good: Millivolts) -> None:
 def test_a_lead_without_any_value_is_flat(good: Millivolts) -> None:
     counts = with_lead(good, "V2", np.nan) * 1000
     header = header_text("X1", np.nan_to_num(counts).astype(np.int16))
-    assert [str(remark) for remark in remarks(recording_from_arrays(header, counts))] == ["V2 is flat"]
+    assert [str(remark) for remark in quality_warnings(recording_from_arrays(header, counts))] == ["V2 is flat"]
 
 
 def test_a_saturated_lead_is_cut_off(good: Millivolts) -> None:
@@ -132,7 +132,7 @@ def test_leads_that_the_file_lacks_are_not_remarked_on(good: Millivolts) -> None
 
 @pytest.mark.parametrize("samples", [2, 3, 7, 60, 500, 1001])
 def test_short_recordings_are_remarked_on_without_fail(good: Millivolts, samples: int) -> None:
-    assert set(said(good[:, :samples])) <= set(REMARKS)
+    assert set(said(good[:, :samples])) <= set(QUALITY_WARNINGS)
 
 
 def test_without_a_usable_lead_there_is_nothing_to_remark_on() -> None:
@@ -143,13 +143,13 @@ def test_without_a_usable_lead_there_is_nothing_to_remark_on() -> None:
 def test_the_recording_is_not_changed(good: Millivolts) -> None:
     counts = (good * 1000).astype(np.int16)
     recording = recording_from_arrays(header_text("X1", counts), counts)
-    remarks(recording)
+    quality_warnings(recording)
     np.testing.assert_array_equal(recording.counts, counts)
 
 
 def test_every_remark_has_words_and_a_line_in_the_document() -> None:
-    for name, meaning in REMARKS.items():
-        assert str(Remark(name, ("V1",)))
+    for name, meaning in QUALITY_WARNINGS.items():
+        assert str(QualityWarning(name, ("V1",)))
         assert f"| `{name}` | {meaning} |" in DOCUMENT.read_text()
 
 
@@ -180,7 +180,7 @@ def test_bad_phone_recordings_are_told_from_good_ones(shared_folder: Path, tmp_p
     with (pack / "index.csv").open(newline="") as file:
         for row in csv.DictReader(file):
             try:
-                warned[row["quality"]] += bool(remarks(read_recording(tmp_path / row["record"])))
+                warned[row["quality"]] += bool(quality_warnings(read_recording(tmp_path / row["record"])))
             except RecordingError:
                 warned[row["quality"]] += 1
     assert warned["unacceptable"] >= 95 and warned["acceptable"] <= 25

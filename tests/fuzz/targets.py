@@ -25,7 +25,7 @@ import scipy.io
 from leadwise.ecg.header import MAX_LEADS, parse_header
 from leadwise.ecg.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
 from leadwise.ecg.recording import read_recording
-from leadwise.ecg.repairs import REPAIRS, Notes, RecordingError, Refused
+from leadwise.ecg.repairs import REPAIRS, RecordingError, RepairLog, UnreadableError
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 COUNTS = np.arange(12 * 7, dtype=np.int16).reshape(12, 7) % 13
@@ -87,8 +87,8 @@ def header(raw: bytes) -> None:
 def signal(raw: bytes) -> None:
     """The reader of MATLAB files."""
     try:
-        matrix = read_matrix(raw, 12, Notes())
-    except Refused:
+        matrix = read_matrix(raw, 12, RepairLog())
+    except UnreadableError:
         return
     assert matrix.nbytes <= MAX_INFLATION * len(raw) + MAX_SILENCE
 
@@ -113,10 +113,10 @@ def record(raw: bytes) -> None:
     except RecordingError as error:
         assert "llocate" not in error.reason and "MemoryError" not in error.reason, error
     own = (folder, f"{tempfile.gettempdir()}/leadwise-")  # wfdb sees links in a folder of the reader
-    foreign = [
+    out_of_distribution = [
         path for path in opened if not path.startswith((*own, sys.prefix, sys.base_prefix))
     ]  # libraries may load
-    assert not foreign, foreign
+    assert not out_of_distribution, out_of_distribution
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []
@@ -145,7 +145,7 @@ def model(raw: bytes) -> None:
     folder = Path(_folder())
     checksum = hashlib.sha256(weights).hexdigest().encode()
     (folder / "model.json").write_bytes(description.replace(b"CHECKSUM", checksum))
-    for name in ("fold0.safetensors", "textbook.safetensors"):
+    for name in ("fold0.safetensors", "simulation_network.safetensors"):
         (folder / name).write_bytes(weights)
     try:
         load_model(folder)
@@ -159,28 +159,36 @@ def _model_seeds() -> list[bytes]:
     import torch
 
     from leadwise.challenge.classes import CODES
-    from leadwise.decision.rules import Answer
-    from leadwise.model.folder import save_facts, save_network
+    from leadwise.decision.rules import Predictions
+    from leadwise.model.folder import ModelMetadata, save_metadata, save_network
     from leadwise.network.se_resnet import SEResNet
     from leadwise.recipes import DecisionRecipe, NetworkRecipe, Recipe, SignalRecipe
 
     torch.set_num_threads(1)
     shape = NetworkRecipe(stem_channels=1, block_channels=(1, 2), reduction=1, demographic_features=1)
     recipe = Recipe("tiny", signal=SignalRecipe(window=64, overlap=8), network=shape)
-    prior = Answer(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
+    prior = Predictions(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         checksum = save_network(folder, "fold0.safetensors", SEResNet(shape).state_dict())
         fold = {"file": "fold0.safetensors", "sha256": checksum, "thresholds": [0.5] * len(CODES)}
-        save_facts(folder, recipe, prior, [fold], {})
-        facts = json.loads((folder / "model.json").read_text())
+        save_metadata(folder, ModelMetadata(recipe, prior, [fold], {}))
+        metadata = json.loads((folder / "model.json").read_text())
         weights = (folder / "fold0.safetensors").read_bytes()
-    frequencies = {"learned": [0.1] * len(CODES), "labelled": [0.1] * len(CODES)}
+    frequencies = {"target_prevalence": [0.1] * len(CODES), "label_prevalence": [0.1] * len(CODES)}
     calibration = {"temperature": 1.0, "shared_offset": 0.0, "offsets": [0.0] * len(CODES)}
-    hearing = facts | {"folds": [fold | frequencies | {"calibration": calibration}]}
-    hearing["recipe"] = facts["recipe"] | {"decision": vars(DecisionRecipe(method="reward", textbook=True))}
-    hearing["textbook"] = {"file": "textbook.safetensors", "sha256": checksum, "share": 0.5} | frequencies
-    return [json.dumps(each).replace(checksum, "CHECKSUM").encode() + SEPARATOR + weights for each in (facts, hearing)]
+    hearing = metadata | {"folds": [fold | frequencies | {"calibration": calibration}]}
+    hearing["recipe"] = metadata["recipe"] | {
+        "decision": vars(DecisionRecipe(method="reward", simulation_network=True))
+    }
+    hearing["simulation_network"] = {
+        "file": "simulation_network.safetensors",
+        "sha256": checksum,
+        "share": 0.5,
+    } | frequencies
+    return [
+        json.dumps(each).replace(checksum, "CHECKSUM").encode() + SEPARATOR + weights for each in (metadata, hearing)
+    ]
 
 
 def limit_memory() -> None:

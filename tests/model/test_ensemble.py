@@ -16,13 +16,22 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from leadwise.challenge.classes import CODES
-from leadwise.decision.rules import Answer
+from leadwise.decision.rules import Predictions
 from leadwise.ecg.preprocessing import window_starts
 from leadwise.model import ensemble
 from leadwise.model import folder as folder_module
 from leadwise.model.ensemble import Model, load_model
-from leadwise.model.folder import SEEN, TEXTBOOK, ModelError, fold_file, save_facts, save_network, save_seen
-from leadwise.model.initial_weights import read_beginning
+from leadwise.model.folder import (
+    SEEN,
+    SIMULATION_NETWORK,
+    ModelError,
+    ModelMetadata,
+    fold_file,
+    save_metadata,
+    save_network,
+    save_seen,
+)
+from leadwise.model.initial_weights import read_initial_weights
 from leadwise.network.devices import CPU, Processor
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import DecisionRecipe, NetworkRecipe, Recipe, SignalRecipe
@@ -33,7 +42,7 @@ TINY = Recipe(
     signal=SignalRecipe(window=256, overlap=32),
     network=NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2),
 )
-PRIOR = Answer(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
+PRIOR = Predictions(np.arange(24)[None] == 5, np.full((1, 24), 0.25))
 
 
 def write_model(folder: Path, networks: int = 3) -> list[SEResNet]:
@@ -47,7 +56,7 @@ def write_model(folder: Path, networks: int = 3) -> list[SEResNet]:
         checksum = save_network(folder, fold_file(fold), network.state_dict())
         folds.append({"file": fold_file(fold), "sha256": checksum, "thresholds": thresholds.tolist()})
         saved.append(network)
-    save_facts(folder, TINY, PRIOR, folds, {"recordings": 0})
+    save_metadata(folder, ModelMetadata(TINY, PRIOR, folds, {"recordings": 0}))
     return saved
 
 
@@ -135,7 +144,7 @@ def test_a_gpu_that_fails_on_the_way_is_not_asked_again(
     folder: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     plain = load_model(folder)
-    model = replace(plain, stacked=None, spare=ensemble.Spare(plain.networks))
+    model = replace(plain, stacked=None, cpu_fallback=ensemble.CpuFallback(plain.networks))
     original, calls = SEResNet.forward, []
 
     def fail(network: SEResNet, *arguments: torch.Tensor) -> torch.Tensor:
@@ -170,9 +179,9 @@ def test_the_folder_holds_plain_fp32_states_and_readable_facts(folder: Path) -> 
     state = load_file(folder / "fold0.safetensors")
     assert set(state) == set(SEResNet(TINY.network).state_dict())
     assert {value.dtype for value in state.values()} == {torch.float32, torch.int64}  # int64: batches seen by a norm
-    facts = json.loads((folder / "model.json").read_text())
-    assert facts["classes"] == list(CODES)
-    assert facts["recipe"] == json.loads(json.dumps(TINY.as_dict()))
+    metadata = json.loads((folder / "model.json").read_text())
+    assert metadata["classes"] == list(CODES)
+    assert metadata["recipe"] == json.loads(json.dumps(TINY.as_dict()))
 
 
 def test_weights_and_description_of_a_new_model_are_one_change(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,17 +193,17 @@ def test_weights_and_description_of_a_new_model_are_one_change(tmp_path: Path, m
     former = load_model(folder)
     checksum = save_network(folder, fold_file(0), state)
     unchanged = load_model(folder)
-    assert unchanged.facts == former.facts and same_weights(unchanged, former.networks[0].state_dict())
+    assert unchanged.metadata == former.metadata and same_weights(unchanged, former.networks[0].state_dict())
     description = [{"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}]
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr(folder_module, "tidy", stop)
-        save_facts(folder, TINY, other, description, {})
+        patch.setattr(folder_module, "commit_pending", stop)
+        save_metadata(folder, ModelMetadata(TINY, other, description, {}))
     assert same_weights(load_model(folder), state)
-    folder_module.tidy(folder)
+    folder_module.commit_pending(folder)
     assert same_weights(load_model(folder), state)
     assert not list(folder.glob("*.new"))
     save_network(folder, fold_file(1), state)  # not described by anything: nobody will need it
-    folder_module.tidy(folder)
+    folder_module.commit_pending(folder)
     assert not list(folder.glob("*.new"))
 
 
@@ -211,7 +220,7 @@ def test_halves_are_loaded_as_fp32(tmp_path: Path) -> None:
     network = write_model(tmp_path, 1)[0]
     checksum = save_network(tmp_path, fold_file(0), network.state_dict(), half=True)
     fold = {"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}
-    save_facts(tmp_path, TINY, PRIOR, [fold], {"recordings": 0})
+    save_metadata(tmp_path, ModelMetadata(TINY, PRIOR, [fold], {"recordings": 0}))
     found = load_model(tmp_path).networks[0].state_dict()
     for name, value in network.state_dict().items():
         assert found[name].dtype == value.dtype
@@ -234,7 +243,7 @@ def test_a_bottleneck_of_every_channel_is_read(tmp_path: Path) -> None:
     shape = replace(TINY.network, reduction=1)
     checksum = save_network(tmp_path, fold_file(0), SEResNet(shape).state_dict())
     fold = {"file": fold_file(0), "sha256": checksum, "thresholds": [0.5] * 24}
-    save_facts(tmp_path, replace(TINY, network=shape), PRIOR, [fold], {})
+    save_metadata(tmp_path, ModelMetadata(replace(TINY, network=shape), PRIOR, [fold], {}))
     assert load_model(tmp_path).recipe.network.reduction == 1
 
 
@@ -248,15 +257,15 @@ def test_a_moved_folder_is_the_same_model(folder: Path, tmp_path: Path) -> None:
 
 def edit(change: Callable[[dict], object]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
-        facts = json.loads((folder / "model.json").read_text())
-        change(facts)
-        (folder / "model.json").write_text(json.dumps(facts))
+        metadata = json.loads((folder / "model.json").read_text())
+        change(metadata)
+        (folder / "model.json").write_text(json.dumps(metadata))
 
     return spoil
 
 
 def of_recipe(part: str, name: str, value: object) -> Callable[[Path], None]:
-    return edit(lambda facts: facts["recipe"][part].update({name: value}))
+    return edit(lambda m: m["recipe"][part].update({name: value}))
 
 
 def flip_one_bit(folder: Path) -> None:
@@ -279,7 +288,7 @@ def rewritten(change: Callable[[bytes], bytes]) -> Callable[[Path], None]:
     def spoil(folder: Path) -> None:
         path = folder / "fold0.safetensors"
         path.write_bytes(change(path.read_bytes()))
-        edit(lambda facts: facts["folds"][0].update(sha256=sha256(path)))(folder)
+        edit(lambda m: m["folds"][0].update(sha256=sha256(path)))(folder)
 
     return spoil
 
@@ -289,28 +298,28 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
     "no JSON": (lambda folder: (folder / "model.json").write_text("{"), r"model\.json: not JSON"),
     "no text": (lambda folder: (folder / "model.json").write_bytes(b"\xff\xfe{}"), r"model\.json: not JSON"),
     "a list": (lambda folder: (folder / "model.json").write_text("[]"), r"model\.json: not a description"),
-    "another version": (edit(lambda facts: facts.update(version=99)), r"version 99.*reads version 2"),
-    "other classes": (edit(lambda facts: facts["classes"].reverse()), r"classes are not"),
-    "no folds": (edit(lambda facts: facts["folds"].clear()), r"model\.json: ValueError needs at least one fold"),
-    "no thresholds": (edit(lambda facts: facts["folds"][1].pop("thresholds")), r"model\.json: .*thresholds"),
-    "few thresholds": (edit(lambda facts: facts["folds"][1]["thresholds"].pop()), r"model\.json"),
-    "an unknown number": (edit(lambda facts: facts["recipe"]["network"].update(colour=1)), r"model\.json.*colour"),
-    "no prior": (edit(lambda facts: facts.pop("prior")), r"model\.json: .*prior"),
-    "a file elsewhere": (edit(lambda facts: facts["folds"][0].update(file="../x")), r"'\.\./x' is not a file name"),
+    "another version": (edit(lambda m: m.update(version=99)), r"version 99.*reads"),
+    "other classes": (edit(lambda m: m["classes"].reverse()), r"classes are not"),
+    "no folds": (edit(lambda m: m["folds"].clear()), r"model\.json: ValueError needs at least one fold"),
+    "no thresholds": (edit(lambda m: m["folds"][1].pop("thresholds")), r"model\.json: .*thresholds"),
+    "few thresholds": (edit(lambda m: m["folds"][1]["thresholds"].pop()), r"model\.json"),
+    "an unknown number": (edit(lambda m: m["recipe"]["network"].update(colour=1)), r"model\.json.*colour"),
+    "no prior": (edit(lambda m: m.pop("prior")), r"model\.json: .*prior"),
+    "a file elsewhere": (edit(lambda m: m["folds"][0].update(file="../x")), r"'\.\./x' is not a file name"),
     "no weights": (lambda folder: (folder / "fold2.safetensors").unlink(), r"fold2\.safetensors: No such file"),
     "a flipped bit": (flip_one_bit, r"fold1\.safetensors: damaged"),
-    "a name with a zero byte": (edit(lambda facts: facts["folds"][0].update(file="x\0")), r"is not a file name"),
-    "a name that is a number": (edit(lambda facts: facts["folds"][0].update(file=5)), r"5: No such file"),
-    "a checksum that is a number": (edit(lambda facts: facts["folds"][0].update(sha256=5)), r"fold0.*: damaged"),
-    "a fold that is a number": (edit(lambda facts: facts["folds"].append(5)), r"model\.json: TypeError"),
-    "a network twice": (edit(lambda facts: facts["folds"].append(facts["folds"][0])), "networks name the same file"),
-    "thresholds in words": (edit(lambda facts: facts["folds"][0].update(thresholds=["x"] * 24)), r"model\.json"),
-    "a threshold of NaN": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, np.nan)), "no number"),
-    "a threshold beyond numbers": (edit(lambda facts: facts["folds"][0]["thresholds"].__setitem__(3, 10**400)), "Over"),
-    "few prior labels": (edit(lambda facts: facts["prior"]["labels"].pop()), r"model\.json: needs .* prior"),
-    "a prior beyond 1": (edit(lambda facts: facts["prior"]["scores"].__setitem__(0, 1.5)), r"not in \[0, 1\]"),
-    "no training": (edit(lambda facts: facts.pop("training")), r"model\.json: .*training"),
-    "folds that are no list": (edit(lambda facts: facts.update(folds={"a": 1})), r"model\.json: .*folds"),
+    "a name with a zero byte": (edit(lambda m: m["folds"][0].update(file="x\0")), r"is not a file name"),
+    "a name that is a number": (edit(lambda m: m["folds"][0].update(file=5)), r"5: No such file"),
+    "a checksum that is a number": (edit(lambda m: m["folds"][0].update(sha256=5)), r"fold0.*: damaged"),
+    "a fold that is a number": (edit(lambda m: m["folds"].append(5)), r"model\.json: TypeError"),
+    "a network twice": (edit(lambda m: m["folds"].append(m["folds"][0])), "networks name the same file"),
+    "thresholds in words": (edit(lambda m: m["folds"][0].update(thresholds=["x"] * 24)), r"model\.json"),
+    "a threshold of NaN": (edit(lambda m: m["folds"][0]["thresholds"].__setitem__(3, np.nan)), "no number"),
+    "a threshold beyond numbers": (edit(lambda m: m["folds"][0]["thresholds"].__setitem__(3, 10**400)), "Over"),
+    "few prior labels": (edit(lambda m: m["prior"]["labels"].pop()), r"model\.json: needs .* prior"),
+    "a prior beyond 1": (edit(lambda m: m["prior"]["scores"].__setitem__(0, 1.5)), r"not in \[0, 1\]"),
+    "no training": (edit(lambda m: m.pop("training")), r"model\.json: .*training"),
+    "folds that are no list": (edit(lambda m: m.update(folds={"a": 1})), r"model\.json: .*folds"),
     "JSON of many floors": (lambda folder: (folder / "model.json").write_text("[" * 100_000), r"model\.json: not JSON"),
     "a description that is a pipe": (pipe("model.json"), r"model\.json: is no regular file"),
     "weights that are a pipe": (pipe("fold1.safetensors"), r"fold1\.safetensors: is no regular file"),
@@ -349,7 +358,7 @@ WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
         )
     },
     "another shape": (
-        edit(lambda facts: facts["recipe"]["network"].update(stem_channels=8)),
+        edit(lambda m: m["recipe"]["network"].update(stem_channels=8)),
         r"fold0\.safetensors: .*size mismatch",
     ),
 }  # fmt: skip
@@ -378,27 +387,31 @@ def test_a_pickle_in_the_folder_is_never_opened(folder: Path, tmp_path: Path) ->
 
 def test_a_band_below_half_the_frequency_and_a_certain_prior_are_read(folder: Path) -> None:
     of_recipe("signal", "band", [0.5, 128.4])(folder)
-    edit(lambda facts: facts["prior"].update(scores=[1.0, 0.0, *[0.5] * 22]))(folder)
+    edit(lambda m: m["prior"].update(scores=[1.0, 0.0, *[0.5] * 22]))(folder)
     model = load_model(folder)
     assert model.recipe.signal.band == (0.5, 128.4) and model.prior.scores[0, :2].tolist() == [1.0, 0.0]
 
 
 def test_a_training_begins_with_networks_of_its_own_signals_and_shape_alone(folder: Path) -> None:
     save_seen(folder, ["E00002", "E00001", "E00002"])
-    beginning = read_beginning(folder, TINY)
-    assert beginning.seen == {"E00001", "E00002"} and (folder / SEEN).read_text() == "E00001\nE00002\n"
-    assert beginning.state(4)["classifier.bias"].equal(load_model(folder).networks[1].state_dict()["classifier.bias"])
+    initial_weights = read_initial_weights(folder, TINY)
+    assert initial_weights.seen == {"E00001", "E00002"} and (folder / SEEN).read_text() == "E00001\nE00002\n"
+    assert initial_weights.state(4)["classifier.bias"].equal(
+        load_model(folder).networks[1].state_dict()["classifier.bias"]
+    )
     other_signal = replace(TINY, name="other", signal=replace(TINY.signal, unit="mV"))
     other_network = replace(TINY, name="other", network=replace(TINY.network, dropout=0.1))
     for other in (other_signal, other_network):
         with pytest.raises(ModelError, match="recipe tiny has other signals or networks than other"):
-            read_beginning(folder, other)
+            read_initial_weights(folder, other)
     (folder / SEEN).unlink()
     with pytest.raises(ModelError, match=r"seen\.txt: No such file"):
-        read_beginning(folder, TINY)
+        read_initial_weights(folder, TINY)
 
 
-HEARING = replace(TINY, name="hearing", decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
+HEARING = replace(
+    TINY, name="hearing", decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True)
+)
 
 
 def write_hearing(folder: Path) -> list[SEResNet]:
@@ -406,15 +419,15 @@ def write_hearing(folder: Path) -> list[SEResNet]:
     folder.mkdir(exist_ok=True)
     torch.manual_seed(5)
     networks = [SEResNet(TINY.network).eval() for _ in range(2)]
-    names = (fold_file(0), TEXTBOOK)
-    one, textbook = (
+    names = (fold_file(0), SIMULATION_NETWORK)
+    one, simulation_network = (
         {"file": name, "sha256": save_network(folder, name, network.state_dict())}
         for name, network in zip(names, networks, strict=True)
     )
     calibration = {"temperature": 1.0, "shared_offset": 0.0, "offsets": [0.0] * 24}
-    one |= {"calibration": calibration, "learned": [0.1] * 24, "labelled": [0.1] * 24}
-    textbook |= {"learned": [0.2] * 24, "share": 0.5}
-    save_facts(folder, HEARING, PRIOR, [one], {"recordings": 0}, (), textbook)
+    one |= {"calibration": calibration, "target_prevalence": [0.1] * 24, "label_prevalence": [0.1] * 24}
+    simulation_network |= {"target_prevalence": [0.2] * 24, "weight": 0.5}
+    save_metadata(folder, ModelMetadata(HEARING, PRIOR, [one], {"recordings": 0}, (), simulation_network))
     return networks
 
 
@@ -428,37 +441,37 @@ def test_a_textbook_is_saved_and_heard_of_foreign_recordings(tmp_path: Path) -> 
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
     acquired = np.full((2, 3), 500, np.float32)  # as nothing was, since the model names no ways
     answer = model.predict(signals, people, acquired)
-    np.testing.assert_array_equal(answer.scores, model.rule.answer(found, np.array([True, True])).scores)
-    assert answer.foreign is not None and answer.foreign.all()
+    np.testing.assert_array_equal(answer.scores, model.rule.decide(found, np.array([True, True])).scores)
+    assert answer.out_of_distribution is not None and answer.out_of_distribution.all()
     assert not np.allclose(answer.scores, model.predict(signals, people).scores)
 
 
 def test_a_training_begins_with_a_models_textbook_too(tmp_path: Path) -> None:
     networks = write_hearing(tmp_path)
     save_seen(tmp_path, ["E00001"])
-    beginning = read_beginning(tmp_path, HEARING)
-    assert len(beginning.states) == 1 and beginning.textbook is not None
-    state, facts = beginning.textbook
+    initial_weights = read_initial_weights(tmp_path, HEARING)
+    assert len(initial_weights.states) == 1 and initial_weights.simulation_network is not None
+    state, metadata = initial_weights.simulation_network
     assert all(torch.equal(value, state[name]) for name, value in networks[1].state_dict().items())
-    assert facts["learned"] == [0.2] * 24 and beginning.checksum.count(" ") == 1
+    assert metadata["target_prevalence"] == [0.2] * 24 and initial_weights.checksum.count(" ") == 1
 
 
 def test_a_textbook_goes_with_the_model_that_it_belongs_to(tmp_path: Path) -> None:
     write_hearing(tmp_path)
     write_model(tmp_path, 1)
-    assert not (tmp_path / TEXTBOOK).exists() and load_model(tmp_path).facts["textbook"] is None
+    assert not (tmp_path / SIMULATION_NETWORK).exists() and load_model(tmp_path).metadata["simulation_network"] is None
 
 
 @pytest.mark.parametrize(
     ("change", "error"),
     [
-        (lambda facts: facts["textbook"].update(file=fold_file(0)), "two networks name the same file"),
-        (lambda facts: facts["textbook"].update(sha256="0"), r"textbook\.safetensors: damaged"),
-        (lambda facts: facts["textbook"].update(share=2), "share 2.0"),
-        (lambda facts: facts["textbook"].pop("learned"), "KeyError 'learned'"),
-        (lambda facts: facts.update(textbook=[1]), "TypeError"),
-        (lambda facts: facts.update(textbook=7), "TypeError"),
-        (lambda facts: facts.pop("textbook"), "probabilities of"),
+        (lambda metadata: metadata["simulation_network"].update(file=fold_file(0)), "two networks name the same file"),
+        (lambda metadata: metadata["simulation_network"].update(sha256="0"), r"textbook\.safetensors: damaged"),
+        (lambda metadata: metadata["simulation_network"].update(share=2), "share 2.0"),
+        (lambda metadata: metadata["simulation_network"].pop("target_prevalence"), "KeyError 'learned'"),
+        (lambda metadata: metadata.update(simulation_network=[1]), "TypeError"),
+        (lambda metadata: metadata.update(simulation_network=7), "TypeError"),
+        (lambda metadata: metadata.pop("simulation_network"), "probabilities of"),
     ],
 )  # fmt: skip
 def test_a_wrong_textbook_is_named(tmp_path: Path, change: Callable[[dict], object], error: str) -> None:

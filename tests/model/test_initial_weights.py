@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from leadwise.model.ensemble import load_model
-from leadwise.model.folder import SEEN, ModelError, read_facts
-from leadwise.model.initial_weights import read_beginning
+from leadwise.model.folder import SEEN, ModelError, read_metadata
+from leadwise.model.initial_weights import read_initial_weights
 from leadwise.network.devices import CPU
 from leadwise.options import TrainingOptions
 from leadwise.recipes import PAPER, QUICK
 from leadwise.simulate.folder import write_folder
-from leadwise.training.fold_state import FoldRun
+from leadwise.training.fold_state import FoldState
 from team_code import training_code
 
 OPTIONS = {"recipe": "quick", "epochs": 1, "jobs": 1, "threads": 1}
@@ -40,18 +40,18 @@ def test_a_model_lists_what_its_networks_have_seen(folders: tuple[Path, Path, Pa
 
 
 def test_a_network_begins_with_the_weights_of_the_model(folders: tuple[Path, Path, Path]) -> None:
-    beginning = read_beginning(folders[2], QUICK)
+    initial_weights = read_initial_weights(folders[2], QUICK)
     for fold in range(3):
-        run = FoldRun.begin(QUICK, 1, CPU, beginning.state(fold))
+        run = FoldState.begin(QUICK, 1, CPU, initial_weights.state(fold))
         expected = load_model(folders[2]).networks[fold % 2].state_dict()
-        assert all(torch.equal(value, expected[name]) for name, value in run.network.state_dict().items())
+        assert all(torch.equal(value, expected[name]) for name, value in run.networks.network.state_dict().items())
 
 
 def test_what_was_seen_never_validates_and_is_listed_again(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
     _, everything, model = folders
     training_code(str(everything), str(tmp_path / "model"), TrainingOptions(**OPTIONS, init=model))
-    facts = read_facts(tmp_path / "model")
-    assert 0 < sum(fold["validation_recordings"] for fold in facts["folds"]) <= 20
+    metadata = read_metadata(tmp_path / "model")
+    assert 0 < sum(fold["validation_recordings"] for fold in metadata["folds"]) <= 20
     names = sorted(path.stem for path in everything.glob("*.hea"))
     assert (tmp_path / "model" / SEEN).read_text().split() == names
     # the same once more is finished; begun otherwise it is another model
@@ -59,7 +59,7 @@ def test_what_was_seen_never_validates_and_is_listed_again(folders: tuple[Path, 
     training_code(str(everything), str(tmp_path / "model"), TrainingOptions(**OPTIONS, init=model))
     assert (tmp_path / "model" / "model.json").stat().st_mtime_ns == before
     training_code(str(everything), str(tmp_path / "model"), TrainingOptions(**OPTIONS))
-    assert sum(fold["validation_recordings"] for fold in read_facts(tmp_path / "model")["folds"]) == 40
+    assert sum(fold["validation_recordings"] for fold in read_metadata(tmp_path / "model")["folds"]) == 40
 
 
 def test_where_everything_was_seen_nothing_can_validate(folders: tuple[Path, Path, Path], tmp_path: Path) -> None:
@@ -72,8 +72,8 @@ def test_a_model_of_another_shape_or_without_its_list_is_refused(
     folders: tuple[Path, Path, Path], tmp_path: Path
 ) -> None:
     with pytest.raises(ModelError, match="other signals or networks than paper"):
-        read_beginning(folders[2], PAPER)
+        read_initial_weights(folders[2], PAPER)
     shutil.copytree(folders[2], tmp_path / "model")
     (tmp_path / "model" / SEEN).unlink()
     with pytest.raises(ModelError, match=r"seen\.txt: No such file"):
-        read_beginning(tmp_path / "model", QUICK)
+        read_initial_weights(tmp_path / "model", QUICK)

@@ -179,8 +179,8 @@ def spread(columns: list[int], kernel: int, stride: int, edge: bool = True) -> l
 def test_what_cannot_be_stacked_stays_with_the_plain_networks() -> None:
     cpu, gpu, recipe = torch.device("cpu"), torch.device("cuda"), RECIPES["paper"].network
     for dtype in (torch.float32, torch.bfloat16):
-        assert all(StackedNetworks.can(recipe.network, cpu, dtype) for recipe in RECIPES.values())
-        assert not StackedNetworks.can(NetworkRecipe(kernel=5), cpu, dtype)
-        assert not StackedNetworks.can(recipe, gpu, dtype)
-    assert not StackedNetworks.can(recipe, cpu, torch.float16)
+        assert all(StackedNetworks.supports(recipe.network, cpu, dtype) for recipe in RECIPES.values())
+        assert not StackedNetworks.supports(NetworkRecipe(kernel=5), cpu, dtype)
+        assert not StackedNetworks.supports(recipe, gpu, dtype)
+    assert not StackedNetworks.supports(recipe, cpu, torch.float16)
     assert LEFT > 7 // 2

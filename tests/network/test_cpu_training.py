@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from leadwise.network.cpu_training import ColumnNetwork, Correlation, RectifiedDropout
+from leadwise.network.cpu_training import Correlation, CpuTrainingNetwork, RectifiedDropout
 from leadwise.network.se_resnet import SEResNet
 from leadwise.network.toom_cook import Workspace
 from leadwise.recipes import RECIPES, NetworkRecipe
@@ -50,7 +50,9 @@ def test_a_step_is_as_near_the_truth_as_the_plain_one(recipe: NetworkRecipe, sam
     double, plain = deepcopy(network).double(), deepcopy(network)
     true_logits, true_gradient = step(double, double, *batch(size, samples, torch.float64))
     plain_logits, plain_gradient = step(plain, plain, *(x.float() for x in batch(size, samples, torch.float64)))
-    logits, gradient = step(network, ColumnNetwork(network), *(x.float() for x in batch(size, samples, torch.float64)))
+    logits, gradient = step(
+        network, CpuTrainingNetwork(network), *(x.float() for x in batch(size, samples, torch.float64))
+    )
     assert error(logits, true_logits) < 10 * error(plain_logits, true_logits) + 1e-6
     # An activation that rounding moves across 0 has another gradient. Their share of all is as large as the rounding,
     # so that the gradient's error may be the root of the logits'. A wrong gradient is off by far more.
@@ -68,7 +70,7 @@ def test_evaluation_of_any_window(samples: int, size: int) -> None:
     signal, people, _ = batch(size, samples)
     with torch.inference_mode():
         torch.testing.assert_close(
-            ColumnNetwork(network)(signal, people), network(signal, people), rtol=1e-4, atol=1e-5
+            CpuTrainingNetwork(network)(signal, people), network(signal, people), rtol=1e-4, atol=1e-5
         )
 
 
@@ -97,7 +99,7 @@ def test_steps_in_one_memory_do_not_disturb_each_other() -> None:
     """Two networks' passes between forward and backward of another: what is kept is not what is shared."""
     torch.manual_seed(0)
     network = SEResNet(SMALL)
-    fast = ColumnNetwork(network)
+    fast = CpuTrainingNetwork(network)
     signal, people, labels = batch(3, 500)
     _, alone = step(network, fast, signal, people, labels)
     network.zero_grad()
@@ -121,5 +123,5 @@ def test_dropout_drops_scales_and_passes_the_same_gradient() -> None:
 
 
 def test_other_kernels_stay_with_the_plain_network() -> None:
-    assert all(ColumnNetwork.can(recipe.network) for recipe in RECIPES.values())
-    assert not ColumnNetwork.can(NetworkRecipe(kernel=5))
+    assert all(CpuTrainingNetwork.supports(recipe.network) for recipe in RECIPES.values())
+    assert not CpuTrainingNetwork.supports(NetworkRecipe(kernel=5))

@@ -64,8 +64,8 @@ class Alternating(nn.Module):
     """A dropout that drops every fifth column in training: both layouts drop the same."""
 
     def forward(self, x: Tensor) -> Tensor:
-        kept = torch.arange(x.shape[-1]) % 5 > 0
-        return x * kept.to(x.dtype) / 0.8 if self.training else x
+        dropout_mask = torch.arange(x.shape[-1]) % 5 > 0
+        return x * dropout_mask.to(x.dtype) / 0.8 if self.training else x
 
 
 def test_dropout_is_drawn_in_training_alone() -> None:

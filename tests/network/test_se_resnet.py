@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from leadwise.network.se_resnet import Dropout, SEResNet, SqueezeExcitation, operations, parameter_count
+from leadwise.network.se_resnet import Dropout, SEResNet, SqueezeExcitation, forward_operations, parameter_count
 from leadwise.recipes import QUICK, NetworkRecipe
 
 TINY = NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2)
@@ -125,8 +125,8 @@ def test_operations_are_those_of_all_layers(recipe: NetworkRecipe, samples: int)
             module.register_forward_hook(count)
     with torch.inference_mode():
         network(torch.zeros(1, 12, samples), torch.zeros(1, 5))
-    assert operations(recipe, samples) == counted
+    assert forward_operations(recipe, samples) == counted
 
 
 def test_training_of_the_published_network_takes_9_6_thousand_million_operations_a_window() -> None:
-    assert 3 * operations(NetworkRecipe(), 4096) == pytest.approx(9.65e9, rel=0.01)
+    assert 3 * forward_operations(NetworkRecipe(), 4096) == pytest.approx(9.65e9, rel=0.01)

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from leadwise.api import load, validation_figures
+from leadwise.api import load, validation_accuracy
 from leadwise.challenge.classes import CODES, DIAGNOSES
 from leadwise.model.ensemble import Model, load_model
-from leadwise.report.annotated_recording import answer, evidence_of, look_at
+from leadwise.report.annotated_recording import answer, evidence_of, load_annotated
 from leadwise.report.answer_sheet import draw_answer, findings_of
 from leadwise.report.occlusion import Evidence, cells, find_evidence, without_piece
 from leadwise.report.sheet.layout import Span
@@ -35,9 +35,9 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An untrained model for signals in mV, with which its probabilities are neither 0 nor 1, and two recordings."""
     folder = tmp_path_factory.mktemp("one")
     write_model(folder / "model", networks=2)
-    facts = read_json(folder / "model" / "model.json")
-    facts["recipe"]["signal"]["unit"] = "mV"
-    write_json(folder / "model" / "model.json", facts)
+    metadata = read_json(folder / "model" / "model.json")
+    metadata["recipe"]["signal"]["unit"] = "mV"
+    write_json(folder / "model" / "model.json", metadata)
     write_folder(folder / "ecgs", 2, 3, sources=["E"])
     return folder
 
@@ -76,7 +76,7 @@ def test_json_has_a_line_for_each_recording_and_nothing_else(room: Path) -> None
 def test_the_line_says_what_the_library_says(room: Path, model: Model) -> None:
     path = room / "ecgs" / "E00001"
     result = load(room / "model").predict(path)
-    look = look_at(path)
+    look = load_annotated(path)
     line = answer(path, room / "model", model, look, result, None)
     assert len(line["diagnoses"]) == 24
     assert [d["present"] for d in line["diagnoses"]] == sorted((d["present"] for d in line["diagnoses"]), reverse=True)
@@ -97,7 +97,7 @@ def test_repairs_and_missing_leads_are_told(
 ) -> None:
     header = header_text("A0001", counts[:2], leads=("II", "I"), comments=("#Age: old",))
     path = write_record(header=header, matrix=v4_matrix(counts[:2]))
-    line = answer(path, room, model, look_at(path), load(room / "model").predict(path), None)
+    line = answer(path, room, model, load_annotated(path), load(room / "model").predict(path), None)
     told = {repair["name"]: repair["detail"] for repair in line["repairs"]}
     assert set(told) == {"unreadable-age", "leads-reordered", "lead-derived", "lead-missing"}
     assert told["lead-missing"] == "V1, V2, V3, V4, V5, V6"
@@ -107,7 +107,7 @@ def test_repairs_and_missing_leads_are_told(
 
 def test_every_key_is_documented(room: Path, model: Model) -> None:
     path = room / "ecgs" / "E00001"
-    result, look = load(room / "model").predict(path), look_at(path)
+    result, look = load(room / "model").predict(path), load_annotated(path)
     evidence = Evidence(3, 0.5, 0.0, 10.0, (Span(1, 0.0, 0.5, 0.1),), np.zeros(12))
     page = (ROOT / "docs" / "json.md").read_text(encoding="utf-8")
     words = set(re.findall(r"\w+", " ".join(re.findall(r"`([^`]*)`", page))))
@@ -116,21 +116,21 @@ def test_every_key_is_documented(room: Path, model: Model) -> None:
 
 
 def test_validation_figures_are_those_of_all_folds_together(room: Path) -> None:
-    facts = read_json(room / "model" / "model.json")
-    assert validation_figures(facts) is None
-    for fold in facts["folds"]:
+    metadata = read_json(room / "model" / "model.json")
+    assert validation_accuracy(metadata) is None
+    for fold in metadata["folds"]:
         fold["validation_counts"] = {"tp": [3] * 23 + [0], "fp": [1] * 23 + [0], "fn": [2] * 24}
-    facts["folds"][0]["validation_counts"]["tp"][0] = 10
-    figures = validation_figures(facts)
+    metadata["folds"][0]["validation_counts"]["tp"][0] = 10
+    figures = validation_accuracy(metadata)
     assert figures is not None
     sensitivity, ppv = figures
     assert (sensitivity[0], ppv[0]) == (13 / 17, 13 / 15) and (sensitivity[1], ppv[1]) == (0.6, 0.75)
     assert sensitivity[23] == 0 and np.isnan(ppv[23])
     model = load_model(room / "model")
-    model.facts.update(facts)
+    model.metadata.update(metadata)
     path = room / "ecgs" / "E00001"
     result = load(room / "model").predict(path)
-    line = answer(path, room, model, look_at(path), result, None)
+    line = answer(path, room, model, load_annotated(path), result, None)
     by_code = {diagnosis["code"]: diagnosis["validation"] for diagnosis in line["diagnoses"]}
     assert by_code[CODES[0]] == {"sensitivity": 13 / 17, "ppv": 13 / 15}
     assert by_code[CODES[23]] == {"sensitivity": 0.0, "ppv": None}
@@ -255,7 +255,7 @@ def test_plot_draws_other_formats_and_evidence_can_be_left_out(room: Path, tmp_p
 def test_a_long_recording_is_drawn_where_the_evidence_lies(room: Path, model: Model, tmp_path: Path) -> None:
     write_folder(tmp_path, 1, 8, sources=["I"], longest=40)
     path = tmp_path / "I0001"
-    look, result = look_at(path), load(room / "model").predict(path)
+    look, result = load_annotated(path), load(room / "model").predict(path)
     assert look is not None
     evidence = evidence_of(model, look, result)
     assert evidence is not None

@@ -21,7 +21,7 @@ import team_code
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.metric import challenge_metric
 from leadwise.challenge.outputs import write_output
-from leadwise.decision.thresholds import decide
+from leadwise.decision.thresholds import apply_thresholds
 from leadwise.ecg.preprocessing import demographics, prepare
 from leadwise.ecg.recording import read_recording
 from leadwise.model.ensemble import load_model
@@ -36,8 +36,8 @@ from leadwise.report.lead_importance import (
     draw_sample,
     gates_by_class,
     gates_of,
+    lead_importance,
     one_network,
-    worth_of_leads,
 )
 from leadwise.report.training_page import read_training, training_page, write_pages
 from leadwise.simulate import write_folder
@@ -80,12 +80,14 @@ def page(model: Path) -> str:
 
 
 def test_each_recording_was_answered_by_the_fold_that_did_not_see_it(model: Path) -> None:
-    notes, facts = load_validation(model), json.loads((model / "model.json").read_text())
-    assert set(notes.folds.tolist()) == {0, 1} and len(notes) == facts["training"]["recordings"] == len(notes.validated)
-    for place, fold in enumerate(facts["folds"]):
+    notes, metadata = load_validation(model), json.loads((model / "model.json").read_text())
+    assert set(notes.folds.tolist()) == {0, 1} and len(notes) == metadata["training"]["recordings"] == len(
+        notes.validated
+    )
+    for place, fold in enumerate(metadata["folds"]):
         mine = notes.part(notes.folds == place)
         assert len(mine) == fold["validation_recordings"]
-        answers = decide(mine.probabilities, np.array(fold["thresholds"]))
+        answers = apply_thresholds(mine.probabilities, np.array(fold["thresholds"]))
         assert challenge_metric(mine.labels, answers) == pytest.approx(fold["validation_scores"]["full"])
         assert (mine.labels & answers).sum(0).tolist() == fold["validation_counts"]["tp"]
 
@@ -111,12 +113,12 @@ def test_damaged_notes_are_named(tmp_path: Path, content: bytes) -> None:
 
 
 def test_figures_are_those_of_the_evaluator(model: Path, data: Path, page: str, tmp_path: Path) -> None:
-    notes, facts = load_validation(model), json.loads((model / "model.json").read_text())
+    notes, metadata = load_validation(model), json.loads((model / "model.json").read_text())
     for folder in ("labels", "outputs"):
         (tmp_path / folder).mkdir()
     for name, fold, scores in zip(notes.names, notes.folds, notes.probabilities.astype(np.float64), strict=True):
         shutil.copy(data / f"{name}.hea", tmp_path / "labels")
-        answers = decide(scores[None], np.array(facts["folds"][fold]["thresholds"]))[0]
+        answers = apply_thresholds(scores[None], np.array(metadata["folds"][fold]["thresholds"]))[0]
         write_output(tmp_path / "outputs" / f"{name}.csv", name, CODES, answers.astype(int), scores)
     files = [tmp_path / "scores.csv", tmp_path / "class_scores.csv"]
     run("evaluate_12ECG_score.py", tmp_path / "labels", tmp_path / "outputs", *files)
@@ -130,24 +132,24 @@ def test_figures_are_those_of_the_evaluator(model: Path, data: Path, page: str, 
 
 
 def test_folds_and_steps_are_those_of_model_json(model: Path, page: str) -> None:
-    facts, tables = json.loads((model / "model.json").read_text()), Page(page).tables
-    for place, fold in enumerate(facts["folds"]):
+    metadata, tables = json.loads((model / "model.json").read_text()), Page(page).tables
+    for place, fold in enumerate(metadata["folds"]):
         for row, key in zip(tables["steps"][1:], ("half", "common", "full"), strict=True):
             assert row[3 + place] == f"{fold['validation_scores'][key]:.3f}"
         row = tables["folds"][1 + place]
         assert row[:3] == [str(place), str(fold["validation_recordings"]), f"{fold['validation_scores']['full']:.3f}"]
         assert row[-1] == f"{fold['best_epoch']} of 2"
-    thresholds = np.mean([fold["thresholds"] for fold in facts["folds"]], axis=0)
+    thresholds = np.mean([fold["thresholds"] for fold in metadata["folds"]], axis=0)
     assert [row[-1] for row in tables["classes"][1:]] == [f"{threshold:.3f}" for threshold in thresholds]
 
 
 def test_data_and_reasons_are_told(model: Path, page: str) -> None:
-    tables, facts = Page(page).tables, json.loads((model / "model.json").read_text())["training"]
+    tables, metadata = Page(page).tables, json.loads((model / "model.json").read_text())["training"]
     rows = {row[0]: row for row in tables["sources"][1:]}
-    assert {source: int(row[2]) for source, row in rows.items()} == facts["recordings_per_source"]
+    assert {source: int(row[2]) for source, row in rows.items()} == metadata["recordings_per_source"]
     assert rows["E"][1].startswith("Georgia") and rows["A"][4] == "500"
-    assert sum(int(row[1]) for row in tables["left-out"][1:]) == sum(facts["left_out"].values()) >= 1
-    for name, count in facts["repairs"].items():
+    assert sum(int(row[1]) for row in tables["left-out"][1:]) == sum(metadata["left_out"].values()) >= 1
+    for name, count in metadata["repairs"].items():
         assert [name, str(count)] in [row[:2] for row in tables["repairs"]]
 
 
@@ -172,9 +174,9 @@ def test_the_card_has_the_figures_and_no_gap(model: Path, page: str) -> None:
 
 def test_card_and_page_say_what_simulated_ecgs_taught(model: Path) -> None:
     training = read_training(model, None)
-    training.facts["training"]["simulated"] = {"recordings": 1234, "epochs": 6}
-    training.facts["textbook"] = {"file": "textbook.safetensors", "share": 0.5}
-    card = " ".join(model_card(training.facts, training.read, training.scores).split())
+    training.metadata["training"]["simulated"] = {"recordings": 1234, "epochs": 6}
+    training.metadata["simulation_network"] = {"file": "simulation_network.safetensors", "share": 0.5}
+    card = " ".join(model_card(training.metadata, training.read, training.scores).split())
     assert "It began with what 1234 simulated ECGs taught. A network that simulated ECGs alone have taught" in card
     page = training_page(training, None)
     assert "what 1234 simulated ECGs taught in 6 epochs" in page and "weighs 0.5 for recordings from elsewhere" in page
@@ -194,7 +196,7 @@ def sample(model: Path, data: Path) -> Prepared:
 
 def test_hiding_leads_is_what_zeros_do(model: Path, sample: Prepared) -> None:
     loaded = load_model(model)
-    worth = worth_of_leads(one_network(loaded, 1), sample)
+    worth = lead_importance(one_network(loaded, 1), sample)
     windows = np.zeros((len(sample.signals), 12, TINY.signal.window), np.float32)
     for row, signal in zip(windows, sample.signals, strict=True):
         row[:, : signal.shape[1]] = signal[:, : TINY.signal.window]
@@ -203,7 +205,7 @@ def test_hiding_leads_is_what_zeros_do(model: Path, sample: Prepared) -> None:
         logits = loaded.networks[1](torch.from_numpy(windows), torch.from_numpy(sample.demographics))
     probabilities = torch.sigmoid(logits).numpy().astype(np.float64)
     place = worth.names.index("all six chest leads")
-    score = challenge_metric(sample.labels, decide(probabilities, loaded.thresholds[1]))
+    score = challenge_metric(sample.labels, apply_thresholds(probabilities, loaded.thresholds[1]))
     assert worth.scores[place] == pytest.approx(score) and len(worth.scores) == len(worth.names) == 1 + len(HIDDEN)
     few = sample.labels.sum(0) < LEAST
     assert np.isnan(worth.auroc[:, few]).all() and np.isfinite(worth.auroc[:, ~few]).all()
@@ -258,11 +260,11 @@ def test_a_model_that_decides_by_reward_has_a_page_without_thresholds(data: Path
         team_code.training_code(str(data), str(tmp_path), options)
     write_pages(tmp_path, None)
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
-    tables, facts = Page(text).tables, json.loads((tmp_path / "model.json").read_text())
+    tables, metadata = Page(text).tables, json.loads((tmp_path / "model.json").read_text())
     steps = {row[0]: row[3:5] for row in tables["steps"][1:]}
     assert list(steps) == ["at 0.5", "common threshold", "full search", "expected reward"]
     for name, key in (("full search", "full"), ("expected reward", "reward")):
-        assert steps[name] == [f"{fold['validation_scores'][key]:.3f}" for fold in facts["folds"]]
+        assert steps[name] == [f"{fold['validation_scores'][key]:.3f}" for fold in metadata["folds"]]
     assert "<h2>Thresholds" not in text and "Not told: the recordings were not there" in text
     assert len(tables["classes"][1]) == 9
 

@@ -30,7 +30,7 @@ from safetensors.numpy import load
 ROOT = Path(__file__).resolve().parents[2]
 # half-written ones, and a network that model.json does not describe yet: a third of the kills
 FILES = ("checkpoint/.prepared.*", "checkpoint/simulated.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
-TIMES = ("seconds", "recordings_per_second", "share_of_matrix_rate", "seconds_left")
+TIMES = ("seconds", "recordings_per_second", "mfu", "seconds_left")
 OPTIONS = ["--recipe", "quick", "--simulated", "16", "--epochs", "2", "--no-pages"]
 OPTIONS += ["--jobs", "1", "--threads", "1", "--device", "cpu"]
 

@@ -81,20 +81,22 @@ def test_an_unknown_split_is_named(split: str) -> None:
 def test_the_ladder_ends_one_step_below_the_recipe_that_it_leads_to() -> None:
     top = list(LADDER.values())[-1]
     assert all(getattr(top, part) == getattr(ROBUST, part) for part in ("signal", "network", "augmentation"))
-    assert dataclasses.replace(top.decision, textbook=True) == ROBUST.decision  # the last step
+    assert dataclasses.replace(top.decision, simulation_network=True) == ROBUST.decision  # the last step
     amounts = {name: getattr(ROBUST.training, name) for name in ("folds", "networks", "epochs")}
     assert dataclasses.replace(top.training, **amounts) == ROBUST.training
     assert next(iter(VARIANTS)) == "paper" and VARIANTS["robust"] == ROBUST
 
 
 def test_what_is_left_out_is_all_that_differs() -> None:
-    nothing = dataclasses.replace(ROBUST.augmentation, filters=0, noise=0, gain=0, lead_loss=0, anonymous=0, mixup=0)
+    nothing = dataclasses.replace(
+        ROBUST.augmentation, filters=0, noise=0, gain=0, lead_loss=0, hidden_demographics=0, mixup=0
+    )
     assert dataclasses.replace(WITHOUT["robust-both"], augmentation=ROBUST.augmentation) == ROBUST
     assert WITHOUT["robust-both"].augmentation == nothing
     assert WITHOUT["robust-machine"].augmentation == dataclasses.replace(nothing, mixup=ROBUST.augmentation.mixup)
     assert WITHOUT["robust-mixup"].augmentation == dataclasses.replace(ROBUST.augmentation, mixup=0)
     assert dataclasses.replace(WITHOUT["robust-schedule"], training=ROBUST.training) == ROBUST
-    assert WITHOUT["robust-schedule"].training.schedule == "steps" and WITHOUT["robust-schedule"].training.stand_ins
+    assert WITHOUT["robust-schedule"].training.schedule == "steps" and WITHOUT["robust-schedule"].training.proxy_labels
     band = {"signal": dataclasses.replace(WITHOUT["robust-band"].signal, band=ROBUST.signal.band)}
     assert dataclasses.replace(WITHOUT["robust-band"], **band) == ROBUST != WITHOUT["robust-band"]
 

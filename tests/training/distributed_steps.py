@@ -16,10 +16,10 @@ from safetensors.torch import save_file  # noqa: E402
 
 from leadwise.network.devices import CPU  # noqa: E402
 from leadwise.recipes import NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe  # noqa: E402
-from leadwise.training.distributed import joined  # noqa: E402
+from leadwise.training.distributed import process_group  # noqa: E402
 from leadwise.training.epoch import train_batch  # noqa: E402
 from leadwise.training.examples import Examples  # noqa: E402
-from leadwise.training.fold_state import FoldRun  # noqa: E402
+from leadwise.training.fold_state import FoldState  # noqa: E402
 from leadwise.training.validation import predict  # noqa: E402
 from tests.training.test_fold import make_dataset  # noqa: E402
 
@@ -38,21 +38,21 @@ def main(folder: Path) -> None:
     torch.set_num_threads(1)
     dataset = make_dataset([300, 200, 256, 600] * 6)
     found = {}
-    with joined() as group:
+    with process_group() as group:
         for kernel in KERNELS:
-            run = FoldRun.begin(recipe(kernel), 7, CPU, group=group)
+            run = FoldState.begin(recipe(kernel), 7, CPU, group=group)
             examples = Examples.of(dataset, CPU.device)
-            run.network.train()
+            run.networks.network.train()
             losses = []
             for step in range(3):
                 batch = (torch.arange(7) * 3 + step) % len(dataset)  # seven: the two shares are of unequal size
                 offsets = torch.arange(7) * 5 - 15
-                losses.append(train_batch(run, examples, batch, offsets, recipe(kernel)))
+                losses.append(train_batch(run, examples, batch, offsets))
             found[f"{kernel}.losses"] = torch.stack(losses)
             members = np.arange(9)
-            probabilities = predict(run, examples, dataset.lengths, members, recipe(kernel))
+            probabilities = predict(run, examples, dataset.lengths, members)
             found[f"{kernel}.probabilities"] = torch.from_numpy(probabilities)
-            found |= {f"{kernel}.{name}": value.clone() for name, value in run.network.state_dict().items()}
+            found |= {f"{kernel}.{name}": value.clone() for name, value in run.networks.network.state_dict().items()}
         save_file(found, folder / f"rank{group.rank}of{group.size}.safetensors")
 
 

@@ -69,7 +69,7 @@ def test_lead_loss_takes_whole_leads_and_leaves_the_others(batch: Batch) -> None
 
 
 def test_anonymous_windows_have_neither_age_nor_sex_but_their_scale(batch: Batch) -> None:
-    numbers = augmented(batch, AugmentationRecipe(anonymous=0.4), FREQUENCY).numbers
+    numbers = augmented(batch, AugmentationRecipe(hidden_demographics=0.4), FREQUENCY).auxiliary
     unknown = (numbers[:, :5] == 0).all(1)
     assert float(unknown.float().mean()) == pytest.approx(0.4, abs=0.12)
     assert torch.equal(numbers[:, 5], batch.numbers[:, 5]) and torch.equal(numbers[~unknown], batch.numbers[~unknown])

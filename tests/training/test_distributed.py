@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import QUICK
-from leadwise.training.distributed import ALONE, joined, share_norms
+from leadwise.training.distributed import SINGLE_PROCESS, process_group, synchronise_norms
 from tests.soak import kill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,7 +79,7 @@ def descendants(process: int) -> list[int]:
     return [process, *(one for child in children for one in descendants(int(child)))]
 
 
-def facts(model: Path) -> dict[str, Any]:
+def metadata(model: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((model / "model.json").read_text(encoding="utf-8"))
     return found
 
@@ -118,28 +118,30 @@ def test_batches_are_shared_and_a_run_carries_on(tmp_path: Path) -> None:
     options = ("--folds", "3", "--epochs", "1")
     printed = train(data, tmp_path / "model", 2, *options)
     assert printed.count("epoch 1 of 1") == 3  # one process alone reports
-    assert len(facts(tmp_path / "model")["folds"]) == 3 and not facts(tmp_path / "model")["training"]["unfinished"]
+    assert (
+        len(metadata(tmp_path / "model")["folds"]) == 3 and not metadata(tmp_path / "model")["training"]["unfinished"]
+    )
     assert not (tmp_path / "model" / "checkpoint").exists()
     assert "nothing to do" in train(data, tmp_path / "model", 2, *options)
 
 
 def test_without_torchrun_a_process_is_alone() -> None:
-    with joined() as group:
-        assert group is ALONE and group.leads
+    with process_group() as group:
+        assert group is SINGLE_PROCESS and group.is_main
     network = SEResNet(QUICK.network)
     before = dict(network.named_modules())
-    share_norms(network, ALONE)
+    synchronise_norms(network, SINGLE_PROCESS)
     assert before == dict(network.named_modules())
-    assert not ALONE.any(False) and ALONE.any(True)
-    assert ALONE.agree(3, 4) == (3, 4)
+    assert not SINGLE_PROCESS.any(False) and SINGLE_PROCESS.any(True)
+    assert SINGLE_PROCESS.broadcast(3, 4) == (3, 4)
 
 
 def test_more_processes_than_recordings_in_a_batch_are_refused() -> None:
     from leadwise.network.devices import CPU
     from leadwise.training import epoch, fold_state
-    from leadwise.training.distributed import Group
+    from leadwise.training.distributed import ProcessGroup
 
-    run = fold_state.FoldRun.begin(QUICK, 1, CPU)
-    run.group = Group(0, 64)
+    run = fold_state.FoldState.begin(QUICK, 1, CPU)
+    run.group = ProcessGroup(0, 64)
     with pytest.raises(ValueError, match="64 processes cannot share batches of 2"):
-        epoch.train_epoch(run, None, torch.arange(2), lambda share: 0.1, QUICK)  # type: ignore[arg-type]
+        epoch.train_epoch(run, None, torch.arange(2), lambda share: 0.1)  # type: ignore[arg-type]

@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 
 from leadwise.data.dataset import Dataset
 from leadwise.ecg.preprocessing import window_starts
-from leadwise.network.devices import CPU
+from leadwise.network.devices import CPU, Processor
 from leadwise.recipes import PAPER, ROBUST, NetworkRecipe, Recipe, SignalRecipe, TrainingRecipe
-from leadwise.training import epoch, fold_state
+from leadwise.training import epoch
 from leadwise.training import fold as fold_module
+from leadwise.training.epoch import FoldData
 from leadwise.training.examples import Examples, random_offsets
-from leadwise.training.fold import train_fold
-from leadwise.training.fold_state import FoldRun
+from leadwise.training.fold import FoldTask, train_fold
+from leadwise.training.fold_state import FoldState, Networks
 from leadwise.training.schedule import learning_rate
 from leadwise.training.validation import validation_windows
 
@@ -63,6 +64,18 @@ def plain_window(signal: NDArray[np.float32], offset: int, window: int) -> NDArr
         if 0 <= offset + t < len(signal):
             result[:, t] = signal[offset + t]
     return result
+
+
+def task(
+    dataset: Dataset,
+    validation: NDArray[np.bool_],
+    recipe: Recipe,
+    checkpoint: Path,
+    seed: int = 7,
+    processor: Processor = CPU,
+    fold: int = 0,
+) -> FoldTask:
+    return FoldTask(FoldData(dataset, validation, fold), recipe, processor, checkpoint, seed)
 
 
 @given(st.lists(st.tuples(st.integers(1, 90), st.integers(-70, 70)), min_size=1, max_size=5), st.integers(1, 64))
@@ -113,20 +126,20 @@ def test_cosine_schedule_rises_from_nought_and_falls_to_it() -> None:
 
 def test_the_average_of_weights_against_a_plain_loop() -> None:
     torch.manual_seed(0)
-    run = FoldRun.begin(AVERAGED, 3, CPU)
-    expected = {name: value.double().clone() for name, value in run.judged.state_dict().items()}
+    networks = FoldState.begin(AVERAGED, 3, CPU).networks
+    expected = {name: value.double().clone() for name, value in networks.ema_network.state_dict().items()}
     for step in range(1, 6):
-        run.network.stem[1].num_batches_tracked.fill_(step)
+        networks.network.stem[1].num_batches_tracked.fill_(step)
         with torch.no_grad():
-            for parameter in run.network.parameters():
+            for parameter in networks.network.parameters():
                 parameter.add_(torch.randn_like(parameter))
-        epoch.average_weights(run.judged, run.network, 0.3, fold_state.steps_of(run.network))
-        stays = min(0.3, (1 + step) / (10 + step))
-        for name, value in run.network.state_dict().items():
-            expected[name] = stays * expected[name] + (1 - stays) * value.double()
-    for name, parameter in run.judged.named_parameters():
+        networks.update_ema(0.3, networks.steps_trained())
+        decay = min(0.3, (1 + step) / (10 + step))
+        for name, value in networks.network.state_dict().items():
+            expected[name] = decay * expected[name] + (1 - decay) * value.double()
+    for name, parameter in networks.ema_network.named_parameters():
         torch.testing.assert_close(parameter.double(), expected[name], rtol=1e-4, atol=1e-5)
-    assert int(run.judged.stem[1].num_batches_tracked) == 5
+    assert int(networks.ema_network.stem[1].num_batches_tracked) == 5
 
 
 @pytest.fixture(scope="module")
@@ -136,7 +149,7 @@ def uninterrupted(
     dataset = make_dataset([300, 200, 256, 600] * 5)
     validation = np.arange(len(dataset)) % 4 == 0
     path = tmp_path_factory.mktemp("fold") / "fold0.safetensors"
-    return dataset, validation, train_fold(dataset, validation, TINY, CPU, path, seed=7)
+    return dataset, validation, train_fold(task(dataset, validation, TINY, path))
 
 
 def test_a_fold_learns_and_keeps_its_best_epoch(
@@ -146,7 +159,7 @@ def test_a_fold_learns_and_keeps_its_best_epoch(
     scores = [entry["validation_score"] for entry in result.history]
     assert len(scores) == 3 and result.best_epoch == scores.index(max(scores))
     assert result.history[-1]["loss"] < result.history[0]["loss"]
-    assert all(entry["share_of_matrix_rate"] > 0 for entry in result.history)
+    assert all(entry["mfu"] > 0 for entry in result.history)
     assert [entry["seconds_left"] > 0 for entry in result.history] == [True, True, False]
     assert result.probabilities.shape == (validation.sum(), 24)
     assert ((result.probabilities > 0) & (result.probabilities < 1)).all()
@@ -156,14 +169,14 @@ def test_probabilities_are_the_saved_network_s_over_all_windows(
     uninterrupted: tuple[Dataset, NDArray[np.bool_], fold_module.FoldResult],
 ) -> None:
     dataset, validation, result = uninterrupted
-    network = FoldRun.begin(TINY, 1, CPU).network
-    network.load_state_dict(result.state)
+    network = FoldState.begin(TINY, 1, CPU).networks.network
+    network.load_state_dict(result.weights)
     network.eval()
     for row, index in enumerate(np.flatnonzero(validation)):
         start, length = dataset.starts[index], int(dataset.lengths[index])
         signal = dataset.samples[start : start + length]
         windows = [plain_window(signal, int(first), 256) for first in window_starts(length, 256, 32)]
-        person = torch.from_numpy(dataset.demographics[index]).expand(len(windows), -1)
+        person = torch.from_numpy(dataset.auxiliary_features[index]).expand(len(windows), -1)
         with torch.inference_mode():
             expected = torch.sigmoid(network(torch.from_numpy(np.stack(windows)), person)).mean(0)
         np.testing.assert_allclose(result.probabilities[row], expected, atol=1e-6)
@@ -180,60 +193,60 @@ def test_a_run_that_was_cut_off_ends_as_the_uninterrupted_one(
 ) -> None:
     dataset, validation, whole = uninterrupted
     if recipe is AVERAGED:
-        whole = train_fold(dataset, validation, recipe, CPU, tmp_path / "whole.safetensors", seed=7)
+        whole = train_fold(task(dataset, validation, recipe, tmp_path / "whole.safetensors"))
         assert whole.best_epoch == 2  # the last one is kept
     path = tmp_path / "fold0.safetensors"
     saves = []
 
-    def save_then_die(run: FoldRun, target: Path) -> None:
+    def save_then_die(run: FoldState, target: Path) -> None:
         original(run, target)
         saves.append(target)
         if len(saves) == epochs_before:
             raise KeyboardInterrupt
 
-    original = FoldRun.save
-    monkeypatch.setattr(FoldRun, "save", save_then_die)
+    original = FoldState.save
+    monkeypatch.setattr(FoldState, "save", save_then_die)
     with pytest.raises(KeyboardInterrupt):
-        train_fold(dataset, validation, recipe, CPU, path, seed=7)
-    monkeypatch.setattr(FoldRun, "save", original)
+        train_fold(task(dataset, validation, recipe, path))
+    monkeypatch.setattr(FoldState, "save", original)
     torch.rand(3)  # another process would have other random states
-    resumed = train_fold(dataset, validation, recipe, CPU, path, seed=7)
+    resumed = train_fold(task(dataset, validation, recipe, path))
     assert resumed.best_epoch == whole.best_epoch
     np.testing.assert_array_equal(resumed.probabilities, whole.probabilities)
-    for name, value in whole.state.items():
-        assert torch.equal(value, resumed.state[name]), name
+    for name, value in whole.weights.items():
+        assert torch.equal(value, resumed.weights[name]), name
 
 
 def test_the_steps_of_the_average_are_counted_on_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    run = FoldRun.begin(AVERAGED, 3, CPU)
-    run.network.stem[1].num_batches_tracked.fill_(100)  # what it has learnt before counts
+    state = FoldState.begin(AVERAGED, 3, CPU)
+    state.networks.network.stem[1].num_batches_tracked.fill_(100)  # what it has learnt before counts
     seen, asked = [], []
-    monkeypatch.setattr(epoch, "average_weights", lambda *arguments: seen.append(arguments[-1]))
-    original = fold_state.steps_of
-    monkeypatch.setattr(epoch, "steps_of", lambda network: asked.append(1) or original(network))
+    monkeypatch.setattr(Networks, "update_ema", lambda *arguments: seen.append(arguments[-1]))
+    original = Networks.steps_trained
+    monkeypatch.setattr(Networks, "steps_trained", lambda networks: asked.append(1) or original(networks))
     examples = Examples.of(make_dataset([300] * 12), CPU.device)
-    epoch.train_epoch(run, examples, torch.arange(12), lambda share: 0.0, AVERAGED)
+    epoch.train_epoch(state, examples, torch.arange(12), lambda share: 0.0)
     assert seen == [101, 102, 103] and len(asked) == 1
-    assert original(run.network) == 103
+    assert original(state.networks) == 103
 
 
 def test_another_seed_is_another_network(
     uninterrupted: tuple[Dataset, NDArray[np.bool_], fold_module.FoldResult], tmp_path: Path
 ) -> None:
     dataset, validation, whole = uninterrupted
-    other = train_fold(dataset, validation, TINY, CPU, tmp_path / "fold0.safetensors", seed=8)
+    other = train_fold(task(dataset, validation, TINY, tmp_path / "fold0.safetensors", seed=8))
     assert not np.array_equal(other.probabilities, whole.probabilities)
 
 
 def test_reduced_precision_trains_too(tmp_path: Path) -> None:
     dataset = make_dataset([300] * 12)
     device = dataclasses.replace(CPU, dtype=torch.bfloat16)
-    result = train_fold(dataset, np.arange(12) % 3 == 0, TINY, device, tmp_path / "fold0.safetensors", seed=7)
+    result = train_fold(task(dataset, np.arange(12) % 3 == 0, TINY, tmp_path / "fold0.safetensors", processor=device))
     assert result.history[-1]["loss"] < result.history[0]["loss"]
-    assert all(value.dtype != torch.bfloat16 for value in result.state.values())
+    assert all(value.dtype != torch.bfloat16 for value in result.weights.values())
 
 
 def test_a_part_smaller_than_a_batch_is_one_batch(tmp_path: Path) -> None:
     recipe = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, batch_size=64, epochs=1))
-    result = train_fold(make_dataset([300] * 6), np.arange(6) < 2, recipe, CPU, tmp_path / "fold", seed=7)
+    result = train_fold(task(make_dataset([300] * 6), np.arange(6) < 2, recipe, tmp_path / "fold"))
     assert np.isfinite(result.history[0]["loss"])

@@ -16,7 +16,7 @@ from safetensors.torch import load
 import team_code
 from leadwise.data import prepare
 from leadwise.model.ensemble import load_model
-from leadwise.model.folder import TEXTBOOK
+from leadwise.model.folder import SIMULATION_NETWORK
 from leadwise.network.devices import CPU
 from leadwise.options import TrainingOptions
 from leadwise.recipes import QUICK, RECIPES, DecisionRecipe, Recipe
@@ -24,7 +24,7 @@ from leadwise.simulate import write_folder
 from leadwise.training import pretraining, validation
 from leadwise.training import run as run_module
 from leadwise.training.checkpoint import load_checkpoint
-from leadwise.training.fold_state import FoldRun
+from leadwise.training.fold_state import FoldState
 from leadwise.training.pretraining import pretrain, simulated_dataset
 from leadwise.training.time_plan import TimePlan
 from tests.soak import kill
@@ -56,10 +56,12 @@ def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[
 
 
 def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
-    state, facts = taught(tmp_path / "one")
-    assert (facts["recordings"], facts["epochs"], len(facts["learned"])) == (26, 2, 24) and max(facts["learned"]) < 1
+    state, metadata = taught(tmp_path / "one")
+    assert (metadata["recordings"], metadata["epochs"], len(metadata["target_prevalence"])) == (26, 2, 24) and max(
+        metadata["target_prevalence"]
+    ) < 1
     again, _ = taught(tmp_path / "other")
-    fresh = FoldRun.begin(SMALL, SMALL.epoch.seed, CPU).network.state_dict()
+    fresh = FoldState.begin(SMALL, SMALL.training.seed, CPU).networks.network.state_dict()
     for name, value in state.items():
         assert torch.equal(value, again[name])
         assert not value.is_floating_point() or not torch.equal(value, fresh[name]) or "bias" in name
@@ -85,40 +87,49 @@ def test_all_networks_begin_with_what_simulated_ecgs_taught(
     train_fold = run_module.train_fold
 
     def noted(*arguments: Any) -> Any:
-        starts.append(arguments[8])
+        starts.append(arguments[0].initial_weights)
         return train_fold(*arguments)
 
     monkeypatch.setattr(run_module, "train_fold", noted)
-    facts = runs(tmp_path / "model")["model.json"]["training"]
+    metadata = runs(tmp_path / "model")["model.json"]["training"]
     state, expected = taught(tmp_path / "alone")
     assert len(starts) == 2 and all(torch.equal(value, start[key]) for start in starts for key, value in state.items())
-    assert facts["simulated"] == {"recordings": 26, "epochs": 2} == {key: expected[key] for key in facts["simulated"]}
-    assert facts["recordings"] == 24 and facts["left_out"] == {}
+    assert (
+        metadata["simulated"]
+        == {"recordings": 26, "epochs": 2}
+        == {key: expected[key] for key in metadata["simulated"]}
+    )
+    assert metadata["recordings"] == 24 and metadata["left_out"] == {}
     assert not (tmp_path / "model" / "checkpoint").exists()
 
 
 def test_what_they_taught_is_kept_as_the_textbook_and_handed_on(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hearing = dataclasses.replace(SMALL, decision=DecisionRecipe(method="reward", general=1.0, textbook=True))
+    hearing = dataclasses.replace(
+        SMALL, decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True)
+    )
     monkeypatch.setitem(RECIPES, "small", hearing)
     found = runs(tmp_path / "model")
     state, expected = taught(tmp_path / "alone")
-    kept, sources = load(found[TEXTBOOK]), len(found["model.json"]["training"]["recordings_per_source"])
+    kept, sources = load(found[SIMULATION_NETWORK]), len(found["model.json"]["training"]["recordings_per_source"])
     assert all(torch.equal(value, kept[name]) for name, value in state.items())
-    assert found["model.json"]["textbook"]["learned"] == expected["learned"]
-    assert found["model.json"]["textbook"]["share"] == 1 / (1 + sources) and sources > 1
+    assert found["model.json"]["simulation_network"]["target_prevalence"] == expected["target_prevalence"]
+    assert found["model.json"]["simulation_network"]["weight"] == 1 / (1 + sources) and sources > 1
     model = load_model(tmp_path / "model")
     assert len(model.networks) == 3 and model.rule.thresholds.shape == (2, 24)
     assert runs(tmp_path / "model") == found  # finished
     write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
     further = runs(tmp_path / "further", init=tmp_path / "model")
-    assert further[TEXTBOOK] == found[TEXTBOOK] and further["fold0.safetensors"] != found["fold0.safetensors"]
-    (tmp_path / "model" / TEXTBOOK).unlink()
+    assert (
+        further[SIMULATION_NETWORK] == found[SIMULATION_NETWORK]
+        and further["fold0.safetensors"] != found["fold0.safetensors"]
+    )
+    (tmp_path / "model" / SIMULATION_NETWORK).unlink()
     write_folder(tmp_path / "data", 24, seed=5, longest=10)
-    assert TEXTBOOK in runs(tmp_path / "model")  # what lacks a network is not finished
+    assert SIMULATION_NETWORK in runs(tmp_path / "model")  # what lacks a network is not finished
     plain = runs(tmp_path / "model", simulated=0, fresh=True)
-    assert TEXTBOOK not in plain and plain["model.json"]["textbook"] is None
+    assert SIMULATION_NETWORK not in plain and plain["model.json"]["simulation_network"] is None
 
 
 def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_given(
@@ -128,16 +139,16 @@ def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_give
     monkeypatch.setattr(run_module, "pretrain", None)  # a call would fail
     assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["simulated"] is None
     write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
-    facts = runs(tmp_path / "further", init=tmp_path / "model")["model.json"]["training"]
-    assert facts["simulated"] is None and facts["init"]
+    metadata = runs(tmp_path / "further", init=tmp_path / "model")["model.json"]["training"]
+    assert metadata["simulated"] is None and metadata["init"]
 
 
 def test_fewer_of_them_are_told(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert runs(tmp_path / "whole")["model.json"]["training"]["shortened"] == ""
-    state, facts = taught(tmp_path / "alone")
-    monkeypatch.setattr(run_module, "pretrain", lambda *_: (state, facts | {"recordings": 20, "epochs": 1}))
+    state, metadata = taught(tmp_path / "alone")
+    monkeypatch.setattr(run_module, "pretrain", lambda *_: (state, metadata | {"recordings": 20, "epochs": 1}))
     found = runs(tmp_path / "model")["model.json"]["training"]["shortened"]
     assert found == "20 of 26 simulated ECGs, 1 of 2 epochs of them"
     monkeypatch.setattr(run_module, "pretrain", lambda *_: None)

@@ -13,10 +13,11 @@ from hypothesis import strategies as st
 from leadwise.network import devices
 from leadwise.network.devices import CPU
 from leadwise.training import epoch, fold_state
+from leadwise.training import examples as examples_module
 from leadwise.training.examples import Examples
 from leadwise.training.fold import train_fold
 from leadwise.training.streaming import HostSamples
-from tests.training.test_fold import TINY, make_dataset
+from tests.training.test_fold import TINY, make_dataset, task
 
 DATASET = make_dataset([300, 40, 256, 600] * 5)
 RESIDENT = Examples.of(DATASET, CPU.device)
@@ -32,7 +33,7 @@ def test_streamed_windows_are_the_resident_ones(
     calls = [(torch.tensor(batch).unbind(1), expected, taken) for batch, expected, taken in asked]
     for (indices, offsets), expected, _ in calls:
         if expected:
-            STREAMED.expect(indices, offsets, window)
+            STREAMED.prefetch(indices, offsets, window)
     for (indices, offsets), _, taken in calls:
         if taken:
             found = STREAMED.windows(indices, offsets, window)
@@ -62,16 +63,16 @@ def test_micro_batches_are_fetched_ahead_as_they_are_taken(parts: int, monkeypat
         return original(self, rows)
 
     monkeypatch.setattr(HostSamples, "_fetch", fetch)
-    run = fold_state.FoldRun.begin(TINY, 7, CPU)
-    run.parts = parts
-    epoch.train_epoch(run, Examples.of(DATASET, CPU.device, stream=True), torch.arange(16), lambda share: 0.0, TINY)
+    run = fold_state.FoldState.begin(TINY, 7, CPU)
+    run.progress.micro_batches = parts
+    epoch.train_epoch(run, Examples.of(DATASET, CPU.device, stream=True), torch.arange(16), lambda share: 0.0)
     assert fetched == [4 // parts] * (4 * parts)  # each once
 
 
 def test_a_streamed_fold_is_the_resident_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     validation = np.arange(len(DATASET)) % 4 == 0
-    whole = train_fold(DATASET, validation, TINY, CPU, tmp_path / "resident", seed=7)
-    monkeypatch.setattr(devices, "fits", lambda size, device: False)
-    streamed = train_fold(DATASET, validation, TINY, CPU, tmp_path / "streamed", seed=7)
+    whole = train_fold(task(DATASET, validation, TINY, tmp_path / "resident"))
+    monkeypatch.setattr(examples_module, "fits", lambda size, device: False)
+    streamed = train_fold(task(DATASET, validation, TINY, tmp_path / "streamed"))
     assert whole is not None and streamed is not None
     np.testing.assert_array_equal(streamed.probabilities, whole.probabilities)

@@ -47,13 +47,13 @@ from leadwise.training.checkpoint import (
     save_checkpoint,
 )
 from leadwise.training.examples import Examples
-from leadwise.training.fold import SETBACKS, FoldResult, train_fold
-from leadwise.training.fold_state import FoldRun
-from leadwise.training.interrupt import Stopped, check_stop, sigterm_stops, stoppable
+from leadwise.training.fold import MAX_ROLLBACKS, FoldResult, train_fold
+from leadwise.training.fold_state import FoldState
+from leadwise.training.interrupt import Interrupted, check_interrupt, handle_sigterm, interruptible
 from leadwise.training.time_plan import TimePlan, seconds_since_start, shorten
 from tests.data.test_prepare import write
 from tests.soak import kill
-from tests.training.test_fold import TINY, make_dataset
+from tests.training.test_fold import TINY, make_dataset, task
 
 DATASET = make_dataset([300, 200, 256, 600] * 5)
 VALIDATION = np.arange(len(DATASET)) % 4 == 0
@@ -61,16 +61,16 @@ VALIDATION = np.arange(len(DATASET)) % 4 == 0
 
 def train(checkpoint: Path, dataset: Dataset = DATASET, epochs: int = 3, **more: Any) -> FoldResult:
     recipe = dataclasses.replace(TINY, training=dataclasses.replace(TINY.training, epochs=epochs))
-    result = train_fold(dataset, VALIDATION, recipe, CPU, checkpoint, seed=7, **more)
+    result = train_fold(task(dataset, VALIDATION, recipe, checkpoint), **more)
     assert result is not None
     return result
 
 
 def assert_same(one: FoldResult, other: FoldResult) -> None:
     np.testing.assert_array_equal(one.probabilities, other.probabilities)
-    assert one.best_epoch == other.best_epoch and one.setbacks == other.setbacks
-    for name, value in one.state.items():
-        assert torch.equal(value, other.state[name]), name
+    assert one.best_epoch == other.best_epoch and one.rollbacks == other.rollbacks
+    for name, value in one.weights.items():
+        assert torch.equal(value, other.weights[name]), name
 
 
 @pytest.fixture(scope="module")
@@ -138,12 +138,12 @@ def test_a_fold_with_damaged_checkpoints_ends_as_the_uninterrupted_one(
 
 
 def test_sigterm_raises_where_that_is_safe_and_is_remembered_elsewhere() -> None:
-    with sigterm_stops():
+    with handle_sigterm():
         os.kill(os.getpid(), signal.SIGTERM)  # nothing happens here
-        with pytest.raises(Stopped), stoppable():
+        with pytest.raises(Interrupted), interruptible():
             pytest.fail("the block must not begin")
-    with sigterm_stops(), pytest.raises(Stopped), stoppable():
-        check_stop()
+    with handle_sigterm(), pytest.raises(Interrupted), interruptible():
+        check_interrupt()
         os.kill(os.getpid(), signal.SIGTERM)
         pytest.fail("the signal must break the block off")
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
@@ -153,7 +153,7 @@ def test_in_another_thread_no_handler_is_set() -> None:
     seen = []
 
     def work() -> None:
-        with sigterm_stops(), stoppable():
+        with handle_sigterm(), interruptible():
             seen.append(signal.getsignal(signal.SIGTERM))
 
     thread = threading.Thread(target=work)
@@ -215,11 +215,11 @@ def test_sigterm_leaves_a_model_of_the_epochs_so_far_and_the_command_carries_on(
     expected = tiny_runs(tmp_path / "whole")
     with monkeypatch.context() as patch:
         patch.setattr(epoch_module, "train_batch", after_calls(batch, epoch_module.train_batch, terminate))
-        facts = tiny_runs(tmp_path / "model")["model.json"]
+        metadata = tiny_runs(tmp_path / "model")["model.json"]
     model = load_model(tmp_path / "model")
-    assert len(model.networks) == networks and len(facts["folds"][-1]["epochs"]) == epochs
+    assert len(model.networks) == networks and len(metadata["folds"][-1]["epochs"]) == epochs
     assert model.thresholds.shape == (networks, 24)
-    assert facts["training"]["unfinished"] == unfinished
+    assert metadata["training"]["unfinished"] == unfinished
     assert tiny_runs(tmp_path / "model") == expected
 
 
@@ -231,8 +231,8 @@ def test_sigterm_while_a_fold_is_finished_waits_for_it(
             patch.setattr(
                 metadata_module, "search_thresholds", after_calls(search, metadata_module.search_thresholds, terminate)
             )
-            facts = tiny_runs(tmp_path / f"model{search}")["model.json"]
-        assert len(facts["folds"]) == networks and facts["training"]["unfinished"] == unfinished
+            metadata = tiny_runs(tmp_path / f"model{search}")["model.json"]
+        assert len(metadata["folds"]) == networks and metadata["training"]["unfinished"] == unfinished
         assert len(load_model(tmp_path / f"model{search}").networks) == networks
 
 
@@ -240,7 +240,7 @@ def test_sigterm_before_the_first_epoch_ends_with_143_and_keeps_the_former_model
     tiny_runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     former = tiny_runs(tmp_path / "model", epochs=1)
-    for where, name in ((run_module, "assign_folds"), (validation, "predict")):
+    for where, name in ((run_module, "assign_folds"), (epoch_module, "predict")):
         with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
             patch.setattr(where, name, after_calls(1, getattr(where, name), terminate))
             tiny_runs(tmp_path / "model")
@@ -258,11 +258,11 @@ def spoil(epoch: int, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
     original = epoch_module.train_batch
     spoilt: list[int] = []
 
-    def batch(run: FoldRun, *arguments: Any) -> torch.Tensor:
+    def batch(run: FoldState, *arguments: Any) -> torch.Tensor:
         loss = original(run, *arguments)
-        if len(run.history) == epoch - 1 and len(run.setbacks) < times:
+        if len(run.progress.history) == epoch - 1 and len(run.progress.rollbacks) < times:
             spoilt.append(epoch)
-            for weight in run.network.parameters():
+            for weight in run.networks.network.parameters():
                 weight.data.fill_(torch.nan)
             return torch.tensor(torch.nan)
         return loss
@@ -280,14 +280,14 @@ def test_a_loss_that_is_not_finite_goes_back_to_the_last_good_epoch_at_a_lower_r
 ) -> None:
     spoil(epoch, 2, monkeypatch)
     result = train(tmp_path / "fold0")
-    assert result.setbacks == [{"epoch": epoch, "reason": "the loss is nan"}] * 2
+    assert result.rollbacks == [{"epoch": epoch, "reason": "the loss is nan"}] * 2
     assert f"fold 0 epoch {epoch}: the loss is nan; back to its start, at half the rate (2 of 5)" in caplog.text
     for index, (entry, usual) in enumerate(zip(result.history, uninterrupted.history, strict=True), 1):
         share = 0.25 if index >= epoch else 1
         assert entry["learning_rate"] == pytest.approx(share * usual["learning_rate"])
         assert (entry["loss"] == usual["loss"]) == (index < epoch)
         assert np.isfinite(entry["loss"])
-    assert all(value.isfinite().all() for value in result.state.values())
+    assert all(value.isfinite().all() for value in result.weights.values())
 
 
 def test_a_fold_ends_with_its_good_epochs_where_no_rate_helps(
@@ -295,7 +295,7 @@ def test_a_fold_ends_with_its_good_epochs_where_no_rate_helps(
 ) -> None:
     spoil(2, 99, monkeypatch)
     result = train(tmp_path / "fold0")
-    assert len(result.history) == 1 and len(result.setbacks) == SETBACKS + 1
+    assert len(result.history) == 1 and len(result.rollbacks) == MAX_ROLLBACKS + 1
     assert result.history[0]["loss"] == uninterrupted.history[0]["loss"]
     monkeypatch.undo()
     assert_same(train(tmp_path / "fold0"), result)  # it is over, and said so in its checkpoint
@@ -323,7 +323,7 @@ class Travelling:
 def test_losses_of_a_gpu_are_checked_a_block_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(epoch_module, "Fetched", Travelling)
     Travelling.waited.clear()
-    losses = epoch_module.Losses()
+    losses = epoch_module.EpochLosses()
     for number in range(2 * epoch_module.LOSS_CHECK - 1):
         losses.add(torch.tensor(float("nan") if number == 3 else 1.0))
     assert not Travelling.waited  # nobody waits for the newest block
@@ -333,7 +333,7 @@ def test_losses_of_a_gpu_are_checked_a_block_late(monkeypatch: pytest.MonkeyPatc
 
 
 def test_losses_of_a_cpu_are_checked_at_once() -> None:
-    losses = epoch_module.Losses()
+    losses = epoch_module.EpochLosses()
     for _ in range(epoch_module.LOSS_CHECK - 1):
         losses.add(torch.tensor(float("inf")))
     with pytest.raises(epoch_module.NotFiniteError, match="the loss is inf"):
@@ -342,8 +342,8 @@ def test_losses_of_a_cpu_are_checked_at_once() -> None:
 
 def test_a_run_in_fp32_goes_on_in_fp16(tmp_path: Path) -> None:
     train(tmp_path / "fold0", epochs=1)
-    run = FoldRun.begin(TINY, 7, Processor(torch.device("cpu"), torch.float16))
-    assert run.load(tmp_path / "fold0") and len(run.history) == 1
+    run = FoldState.begin(TINY, 7, Processor(torch.device("cpu"), torch.float16))
+    assert run.load(tmp_path / "fold0") and len(run.progress.history) == 1
     assert run.scaler.is_enabled() and run.scaler.get_scale() == 2**16  # PyTorch's first
 
 
@@ -353,9 +353,9 @@ def test_a_probability_that_is_not_finite_is_a_setback_too(tmp_path: Path, monke
     def predict(*arguments: Any) -> Any:
         return original(*arguments) * (np.nan if next(calls) == 1 else 1)
 
-    monkeypatch.setattr(validation, "predict", predict)
+    monkeypatch.setattr(epoch_module, "predict", predict)
     result = train(tmp_path / "fold0")
-    assert result.setbacks == [{"epoch": 2, "reason": "a probability is not finite"}] and len(result.history) == 3
+    assert result.rollbacks == [{"epoch": 2, "reason": "a probability is not finite"}] and len(result.history) == 3
 
 
 class SmallMemory:
@@ -363,7 +363,7 @@ class SmallMemory:
 
     def __init__(self, most: int, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
-        forward = cpu_training.ColumnNetwork.__call__  # what computes the network on a CPU
+        forward = cpu_training.CpuTrainingNetwork.__call__  # what computes the network on a CPU
 
         def limited(network: Any, signal: torch.Tensor, demographics: torch.Tensor) -> torch.Tensor:
             if len(signal) > most:
@@ -371,7 +371,7 @@ class SmallMemory:
             self.sizes.append(len(signal))
             return forward(network, signal, demographics)
 
-        monkeypatch.setattr(cpu_training.ColumnNetwork, "__call__", limited)
+        monkeypatch.setattr(cpu_training.CpuTrainingNetwork, "__call__", limited)
 
 
 def test_out_of_memory_halves_what_goes_through_at_once(
@@ -382,7 +382,7 @@ def test_out_of_memory_halves_what_goes_through_at_once(
     assert set(memory.sizes) == {1} and len(result.history) == 3
     assert "out of memory: batches go through in 4 parts" in caplog.text
     assert "out of memory: 1 windows at a time in validation" in caplog.text
-    assert read_checkpoint(tmp_path / "fold0")[1]["parts"] == 4  # a resumed run does not try again
+    assert read_checkpoint(tmp_path / "fold0")[1]["micro_batches"] == 4  # a resumed run does not try again
 
 
 def test_too_little_memory_for_one_recording_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -398,15 +398,15 @@ def test_parts_of_a_batch_give_the_gradient_of_the_whole(parts: int) -> None:
     """
     gradients = []
     for number in (1, parts):
-        run = FoldRun.begin(TINY, 7, CPU)
-        run.parts = number
-        run.network.eval()
-        for module in run.network.modules():
+        run = FoldState.begin(TINY, 7, CPU)
+        run.progress.micro_batches = number
+        run.networks.network.eval()
+        for module in run.networks.network.modules():
             if isinstance(module, torch.nn.BatchNorm1d):
                 torch.nn.init.constant_(module.bias, 0.3)
         batch, offsets = torch.tensor([3, 0, 5, 9]), torch.zeros(4, dtype=torch.long)
-        loss = epoch_module.train_batch(run, Examples.of(DATASET, CPU.device), batch, offsets, TINY)
-        gradients.append([loss, *(weight.grad for weight in run.network.parameters())])
+        loss = epoch_module.train_batch(run, Examples.of(DATASET, CPU.device), batch, offsets)
+        gradients.append([loss, *(weight.grad for weight in run.networks.network.parameters())])
     for whole, sum_of_parts in zip(*gradients, strict=True):
         torch.testing.assert_close(sum_of_parts, whole, rtol=1e-4, atol=1e-6)
 
@@ -500,8 +500,7 @@ def test_the_model_is_complete_before_the_limit(
 
 def test_a_fold_for_which_there_is_no_time_is_given_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     plan = TimePlan(3, 2, limit=100, clock=Clock(60, monkeypatch))
-    arguments = (DATASET, VALIDATION, TINY, CPU)
-    assert train_fold(*arguments, tmp_path / "fold1", 7, 1, plan) is None
+    assert train_fold(task(DATASET, VALIDATION, TINY, tmp_path / "fold1", fold=1), plan) is None
     assert plan.folds == 1
 
 
@@ -598,7 +597,7 @@ def test_a_folder_without_permission_is_one_line(command: Callable[[Path], str],
 HEARING = dataclasses.replace(  # begins with simulated ECGs and keeps their network as the textbook
     TINY,
     training=dataclasses.replace(TINY.training, epochs=2, simulated=3, simulated_epochs=1),
-    decision=DecisionRecipe(method="reward", general=1.0, textbook=True),
+    decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True),
 )
 OPERATIONS = ("replace", "unlink", "mkdir", "fsync", "rmdir", "fchmod")  # of the module os: pathlib and shutil use them
 
@@ -704,7 +703,7 @@ def test_fresh_and_what_changed_start_anew_and_say_why(
     reasons = []
     for change in ("fresh", "recipe", "data", "version", "nothing"):
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(run_module, "finish_fold", interrupt)
+            patch.setattr(run_module, "describe_fold", interrupt)
             tiny_runs(model, seed=5 if change == "recipe" else None)
         if change == "data":
             write(tmp_path / "data", "A9999", CODES[0], 300, 99)
@@ -712,7 +711,7 @@ def test_fresh_and_what_changed_start_anew_and_say_why(
             monkeypatch.setattr(run_module, "VERSION", "another")
         caplog.clear()
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(run_module, "finish_fold", interrupt)
+            patch.setattr(run_module, "describe_fold", interrupt)
             tiny_runs(model, fresh=change == "fresh")
         reasons.append([text for text in caplog.messages if "anew" in text or "goes on" in text])
     assert reasons == [
@@ -764,9 +763,9 @@ def test_a_process_that_gets_sigterm_ends_in_good_order(tmp_path: Path) -> None:
         if "epoch 2 of 50" in line:
             process.send_signal(signal.SIGTERM)
     assert process.wait() == 0
-    facts = load_model(tmp_path / "model").facts
-    assert facts["training"]["unfinished"].startswith("stopped after")
-    assert 2 <= len(facts["folds"][0]["epochs"]) < 50
+    metadata = load_model(tmp_path / "model").metadata
+    assert metadata["training"]["unfinished"].startswith("stopped after")
+    assert 2 <= len(metadata["folds"][0]["epochs"]) < 50
     process = kill.start(data, tmp_path / "other", "--epochs", "50")
     kill.first_line(process)
     process.send_signal(signal.SIGTERM)

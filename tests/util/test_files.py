@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leadwise.util.files import as_json, read_json, sha256, whole_file, write_json, write_text
+from leadwise.util.files import atomic_write, json_round_trip, read_json, sha256, write_json, write_text
 
 
 def test_what_was_written_is_there_and_nothing_else(tmp_path: Path) -> None:
@@ -20,7 +20,7 @@ def test_what_was_written_is_there_and_nothing_else(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there_before(tmp_path: Path) -> None:
     path = tmp_path / "a.txt"
     path.write_text("before")
-    with pytest.raises(RuntimeError, match="half"), whole_file(path) as handle:
+    with pytest.raises(RuntimeError, match="half"), atomic_write(path) as handle:
         handle.write(b"half")
         raise RuntimeError("half")
     assert path.read_text() == "before"
@@ -30,7 +30,11 @@ def test_a_failure_leaves_what_was_there_before(tmp_path: Path) -> None:
 def test_json_of_a_person(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"n": (1, 2), "name": "Zhao"})
     assert (tmp_path / "a.json").read_text().startswith('{\n "n"')
-    assert read_json(tmp_path / "a.json") == {"n": [1, 2], "name": "Zhao"} == as_json({"n": (1, 2), "name": "Zhao"})
+    assert (
+        read_json(tmp_path / "a.json")
+        == {"n": [1, 2], "name": "Zhao"}
+        == json_round_trip({"n": (1, 2), "name": "Zhao"})
+    )
     with pytest.raises(ValueError, match="JSON"):
         write_json(tmp_path / "b.json", float("nan"))
     assert not (tmp_path / "b.json").exists()

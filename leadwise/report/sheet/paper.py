@@ -21,7 +21,7 @@ from matplotlib.patches import PathPatch, Rectangle
 from matplotlib.path import Path as MplPath
 from matplotlib.textpath import TextToPath
 
-from leadwise.util.files import whole_file
+from leadwise.util.files import atomic_write
 
 Segment = tuple[tuple[float, float], tuple[float, float]]
 FORMATS = ("png", "svg", "pdf")
@@ -131,7 +131,7 @@ def figure_bytes(figure: Figure, kind: str, dpi: float = DPI) -> bytes:
 def save_figure(path: str | Path, figure: Figure, dpi: float = DPI) -> None:
     """Writes a picture whole or not at all, in the format that the name's ending says (see `figure_format`)."""
     content = figure_bytes(figure, figure_format(path), dpi)
-    with whole_file(Path(path), durable=False) as handle:
+    with atomic_write(Path(path), durable=False) as handle:
         handle.write(content)
 
 
