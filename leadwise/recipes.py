@@ -29,7 +29,7 @@ class SignalRecipe:
 
 @dataclass(frozen=True)
 class NetworkRecipe:
-    """The shape of the SE-ResNet (paper, section 2.3 and figure 1)."""
+    """The shape of the SE-ResNet (paper, section 2.2 and figure 1)."""
 
     leads: int = 12
     stem_channels: int = 64
@@ -84,7 +84,7 @@ class AugmentationRecipe:
 
 @dataclass(frozen=True)
 class DecisionRecipe:
-    """How probabilities become labels: the two-step search (paper, section 2.5), or the labels of highest expected
+    """How probabilities become labels: the two-step search (paper, section 2.4), or the labels of highest expected
     reward under calibrated probabilities."""
 
     common_steps: int = 10  # step 1: one threshold for all classes, over 0, 1/10, ..., 1

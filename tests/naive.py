@@ -109,6 +109,16 @@ def areas_of_class(labels, scores):
     return auroc, auprc
 
 
+def macro_rates(labels, answers):
+    """Sensitivity and specificity of the labels, each the mean over the classes that have one."""
+    sensitivities, specificities = [], []
+    for k in range(len(CODES)):
+        tp, fp, fn = confusion(labels, answers, k, [1] * len(labels))
+        sensitivities.append(ratio(tp, tp + fn))
+        specificities.append(ratio(len(labels) - tp - fp - fn, len(labels) - tp - fn))
+    return macro(sensitivities), macro(specificities)
+
+
 def accuracy(labels, answers):
     right = 0
     for y, s in zip(labels, answers, strict=True):

@@ -1,6 +1,6 @@
 """Probabilities become labels: thresholds by the published two-step search, and the vote of an ensemble.
 
-The search maximises the challenge metric on the probabilities of a validation part (Zhao et al. 2020, section 2.5). The
+The search maximises the challenge metric on the probabilities of a validation part (Zhao et al. 2020, section 2.4). The
 most probable class of a recording is always on, in the search as in every answer (the authors' released program). This
 file knows no files, no networks and no tensors.
 """

@@ -8,7 +8,8 @@ kernels read, so that no convolution has to transpose its input and output. Know
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +59,7 @@ def channels_last_or_plain(network: SEResNet, processor: Processor, window: int)
 def _try(network: SEResNet, processor: Processor, window: int) -> None:
     """Compute one training step of a copy on zeros: neither the network nor the random numbers to come change."""
     devices = [processor.device] if processor.device.type == "cuda" else []
-    with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
+    with _untuned(), torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
         trial = copy.deepcopy(network).train()
         recipe = network.recipe
         signal = torch.zeros(2, recipe.leads, window, device=processor.device)
@@ -66,6 +67,17 @@ def _try(network: SEResNet, processor: Processor, window: int) -> None:
             logits = ChannelsLastNetwork(trial)(signal, signal.new_zeros(2, recipe.demographics))
         logits.sum().backward()  # type: ignore[no-untyped-call]
         logits.sum().item()  # waits: an error of a kernel shows only then
+
+
+@contextmanager
+def _untuned() -> Iterator[None]:
+    """Keep cuDNN from timing its algorithms in the block: for shapes that do not come again it would take seconds."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _block(block: ResidualBlock, x: Tensor) -> Tensor:

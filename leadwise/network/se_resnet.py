@@ -1,6 +1,6 @@
 """The SE-ResNet: tensors in, logits out. Knows no files, no labels, no thresholds.
 
-Leaf to whole: squeeze-and-excitation, dropout, residual block, network. Zhao et al. 2020, section 2.3; the demographic
+Leaf to whole: squeeze-and-excitation, dropout, residual block, network. Zhao et al. 2020, section 2.2; the demographic
 branch is the authors' released program's. With `NetworkRecipe()` as it is it has 8,837,060 parameters.
 """
 

@@ -116,6 +116,15 @@ def class_counts(labels: Booleans, answers: Booleans) -> ClassCounts:
     return ClassCounts(*((first & second).sum(axis=0) for first, second in pairs))
 
 
+def macro_rates(labels: Booleans, answers: Booleans) -> tuple[float, float]:
+    """Return the sensitivity and the specificity of the labels, each the mean over the classes that have one; NaN where
+    none has."""
+    counts = class_counts(labels, answers)
+    rates = [each[np.isfinite(each)] for each in (counts.sensitivity, counts.specificity)]
+    sensitivity, specificity = (float(each.mean()) if len(each) else float("nan") for each in rates)
+    return sensitivity, specificity
+
+
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Ten bins of equal width of each class's scores, (24, 10) each: recordings, mean score, share with the label."""

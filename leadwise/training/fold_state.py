@@ -26,7 +26,7 @@ VALIDATION_BATCH = 128  # windows
 Forward = Callable[[Tensor, Tensor], Tensor]  # signals and auxiliary features to logits
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Networks:
     """The network that is trained and the EMA of its weights (the same network, where the recipe has no EMA)."""
 

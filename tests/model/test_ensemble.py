@@ -127,6 +127,14 @@ def test_reduced_precision_stays_near(folder: Path, dtype: torch.dtype, stacked:
     np.testing.assert_allclose(model.predict(signals, people).scores, plain.scores, atol=0.02)
 
 
+def test_a_gpus_forward_pass_gives_the_same_answers(folder: Path) -> None:
+    """On the CPU: what `Model` does where the networks are computed with channels last."""
+    stacked = load_model(folder)
+    signals, people = examples([100, 300, 700])
+    found = replace(stacked, stacked=None, channels_last=True).probabilities(signals, people)
+    np.testing.assert_allclose(found, stacked.probabilities(signals, people), atol=1e-5)
+
+
 def test_a_gpu_that_is_lost_leaves_the_answers_to_the_cpu(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The device `meta` keeps no values: what was copied there is lost, as with a GPU that went away."""
     model = load_model(folder, Processor(torch.device("meta")))

@@ -18,8 +18,16 @@ from leadwise.challenge.evaluation import read_folders
 from leadwise.challenge.metric import challenge_metric, evaluate
 from leadwise.challenge.outputs import write_output
 from leadwise.report.evaluation_page import report_page
-from leadwise.report.statistics import bootstrap_interval, calibration_of, class_counts, confusion_of, rewards_of
+from leadwise.report.statistics import (
+    bootstrap_interval,
+    calibration_of,
+    class_counts,
+    confusion_of,
+    macro_rates,
+    rewards_of,
+)
 from leadwise.simulate import write_folder
+from tests import naive
 from tests.conftest import header_text
 from tests.test_commands import run
 
@@ -148,7 +156,25 @@ def test_counts_and_calibration_are_those_of_plain_loops() -> None:
                 assert calibration.mean_score[k, b] == pytest.approx(scores[inside, k].mean())
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_sensitivity_and_specificity_are_those_of_a_naive_twin(seed: int) -> None:
+    labels, answers, _ = draw(seed)
+    labels[:, 0], labels[:, 1] = False, True  # one class that never occurs, one that always does
+    expected = naive.macro_rates(labels.tolist(), answers.tolist())
+    assert macro_rates(labels, answers) == pytest.approx(expected, abs=1e-12)
+    everywhere = np.ones_like(labels)
+    sensitivity, specificity = macro_rates(everywhere, answers)
+    assert sensitivity == pytest.approx(answers.mean()) and np.isnan(specificity)
+
+
 # ------------------------------------------------------------------------------------------------------------- the page
+
+
+def test_sensitivity_and_specificity_stand_beside_the_published_ones(room: Path, page: str) -> None:
+    read = read_folders(room / "labels", room / "outputs")
+    sensitivity, specificity = macro_rates(read.labels, read.answers)
+    assert f"sensitivity {sensitivity:.3f} (published for five-fold validation: 0.758)" in page
+    assert f"specificity {specificity:.3f} (published for five-fold validation: 0.969)" in page
 
 
 def test_figures_are_those_of_the_evaluators_files(room: Path, page: str, tmp_path: Path) -> None:
