@@ -23,7 +23,7 @@ from leadwise.model.scoring import score_files
 from leadwise.recipes import RECIPES
 from leadwise.report.annotated_recording import evidence_of, load_annotated
 from leadwise.report.answer_sheet import draw_answer
-from leadwise.report.network_drawing import draw_network
+from studies.network_drawing import draw_network
 from leadwise.report.sheet.paper import figure_bytes
 from leadwise.util.files import atomic_write
 

@@ -151,12 +151,7 @@ class InitialWeights:
 
 
 def run(
-    recipe: Recipe,
-    parts: Mapping[str, Dataset],
-    seed: int,
-    path: Path,
-    processor: Processor,
-    begins: InitialWeights,
+    recipe: Recipe, parts: Mapping[str, Dataset], seed: int, path: Path, processor: Processor, begins: InitialWeights
 ) -> dict[str, NDArray[Any]]:
     """Trains one network and leaves it in `path`.safetensors; its probabilities (`choose`, and each part whose name
     begins with test), labels and the rest that the table asks for; the textbook's probabilities too.

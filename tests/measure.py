@@ -174,9 +174,7 @@ class Ecg:
         start, stop = self.edges[beat, 0] - round(BEFORE * rate), self.edges[beat, 0] + round(AFTER * rate)
         inside = self.signal[:, max(0, start) : max(0, stop)]
         return np.pad(
-            inside,
-            ((0, 0), (max(0, -start), stop - start - inside.shape[1] - max(0, -start))),
-            constant_values=np.nan,
+            inside, ((0, 0), (max(0, -start), stop - start - inside.shape[1] - max(0, -start))), constant_values=np.nan
         )
 
     @cached_property

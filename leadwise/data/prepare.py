@@ -41,20 +41,10 @@ from leadwise.util.memory import tune_malloc_for_preparation
 from leadwise.util.progress import log, track
 
 PREPARATION_VERSION = 7  # raised when the same files would give other arrays
-
-
 CHUNK = 128  # recordings that a worker prepares at a time, 16 MB of signal: joblib looks for results every 10 ms ...
-
-
 CHUNK_BYTES = 32_000_000  # ... and at most so many bytes of their files: a recording of half an hour has 11 MB
-
-
 GLANCE = 4000  # bytes of a header that have its first line's four fields and its diagnoses
-
-
 AT_ONCE = 64  # chunks whose results are held where a joblib backend gives none before it has all
-
-
 NO_DIAGNOSIS = "no scored diagnosis"
 
 

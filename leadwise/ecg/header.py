@@ -24,29 +24,13 @@ Sex = Literal["female", "male"]
 
 # Limits: beyond them a number in a file is an error or an attack. A day at 1000 Hz has 86 million samples.
 MAX_SAMPLES: Final = 100_000_000
-
-
 MAX_LEADS: Final = 256
-
-
 MIN_FREQUENCY: Final = 20.0  # Hz
-
-
 MAX_FREQUENCY: Final = 20_000.0  # Hz
-
-
 MIN_GAIN: Final = 1e-3  # counts per mV
-
-
 MAX_GAIN: Final = 1e9  # counts per mV
-
-
 MAX_AGE: Final = 300.0  # years; PTB-XL writes 300 for "over 89", and it stays 300 here
-
-
 DEFAULT_FREQUENCY: Final = 250.0  # Hz, where a header has none (WFDB header(5): DEFFREQ)
-
-
 DEFAULT_GAIN: Final = 200.0  # counts per mV, where a header has none or 0 (WFDB header(5): DEFGAIN)
 
 
@@ -58,8 +42,6 @@ WRONG_GAINS: Final = (
     ("S", 2_000_000.0, 2_000_000.0),
     ("I", 240_000.0, 1_041_000.0),
 )
-
-
 RIGHT_GAIN: Final = 1000.0  # counts per mV
 
 
@@ -201,25 +183,15 @@ def _pattern(text: str) -> re.Pattern[str]:
 
 # Patterns take one pass over any text: no two neighbouring parts of them match the same character.
 _UNSIGNED = r"\d+"
-
-
 _SIGNED = r"[+-]?\d+"
-
-
 _REAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
-
-
 _GAIN = _pattern(rf"{_REAL}(?:\({_SIGNED}\))?(?:/\S*)?")
-
-
 RECORD_FIELDS: Final = (  # date and time follow and are not used
     _Field("record name", _pattern(r"\S+"), _record_name, needed=True),
     _Field("number of leads", _pattern(_UNSIGNED), _lead_count, needed=True),
     _Field("sampling frequency", _pattern(rf"{_REAL}(?:/{_REAL})?(?:\({_REAL}\))?"), _frequency, needed=True),
     _Field("number of samples", _pattern(rf"{_UNSIGNED}|\w+[-:/.]\S*"), _sample_count),
 )
-
-
 SIGNAL_FIELDS: Final = (
     _Field("file name", _pattern(r"\S+"), _file_name, needed=True),
     _Field("format", _pattern(r"\d{1,4}(?:x\d{1,4})?(?::\d{1,9})?(?:\+\d{1,9})?"), str, needed=True),
@@ -231,11 +203,7 @@ SIGNAL_FIELDS: Final = (
     _Field("block size", _pattern(_SIGNED), _integer),
     _Field("lead name", _pattern(r".*"), str.strip, ""),
 )
-
-
 _FILE_OF = attrgetter("file")
-
-
 _LEAD = partial(tuple.__new__, LeadHeader)  # LeadHeader._make, in a third of the time
 
 
@@ -243,14 +211,8 @@ _LEAD = partial(tuple.__new__, LeadHeader)  # LeadHeader._make, in a third of th
 _PLAIN_LEADS = re.compile(
     r"^(\S+) (16(?:x1)?(?:\+24)?) (\S+) 16 0 (-?\d{1,17}) (-?\d{1,17}) 0 ([A-Za-z0-9]+)$", re.ASCII | re.MULTILINE
 )
-
-
 _UNKNOWN = frozenset({"", "nan", "unknown", "unspecified", "none", "null", "n/a", "na", "?", "-"})
-
-
 _AGE = _pattern(_REAL)
-
-
 _SEXES: dict[str, Sex] = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
@@ -279,8 +241,6 @@ def _codes(text: str, notes: RepairLog) -> tuple[str, ...]:
 
 # Comment lines `#Key: text`, the key in any case. All other keys (Rx, Hx, Sx) are not used.
 COMMENT_FIELDS: Final[dict[str, Callable[[str, RepairLog], Any]]] = {"age": _age, "sex": _sex, "dx": _codes}
-
-
 _BLANKS = " \t\n\r\f\v"
 
 

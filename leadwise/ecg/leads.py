@@ -20,8 +20,6 @@ from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, quote
 
 STANDARD_LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
-
 SIGNAL_REPAIRS: Mapping[str, str] = MappingProxyType(
     {
         "leads-reordered": "the leads are in another than the standard order: put into it by their names",
@@ -50,23 +48,11 @@ NO_VALUE: Mapping[str, int] = MappingProxyType(
     {"16": -(1 << 15), "61": -(1 << 15), "160": -(1 << 15), "24": -(1 << 23), "32": -(1 << 31), "80": -(1 << 7)}
     | {"212": -(1 << 11), "310": -(1 << 9), "311": -(1 << 9), "508": -(1 << 7), "516": -(1 << 15), "524": -(1 << 23)}
 )
-
-
 NO_VALUE_JUMP = 4  # a run that begins and ends by a jump of a quarter of that number (8 mV at 1000 per mV) is none
-
-
 MAX_COUNT = 1 << 31  # no converter has more than 32 bits; larger numbers would overflow in the networks
-
-
 ADC_ENDS = (-(1 << 15), (1 << 15) - 1)  # counts
-
-
 SATURATED_SHARE = 0.5  # of a lead's samples: beyond it nothing is left to see between the ends of the range
-
-
 Float32 = NDArray[np.float32]
-
-
 _SPELLINGS = {name.lower(): name for name in STANDARD_LEADS}
 
 

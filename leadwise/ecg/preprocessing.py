@@ -19,11 +19,7 @@ from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampl
 from leadwise.recipes import SignalRecipe
 
 USUAL_SCALE = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
-
-
 LARGEST = 50.0  # times the scale; beyond it nothing is of the heart
-
-
 Float32 = NDArray[np.float32]
 
 

@@ -36,18 +36,12 @@ __all__ = [
     "read_recording",
     "recording_from_arrays",
 ]
-
-
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 
 
 # What a header would most likely say where there is none.
 ASSUMED_FREQUENCY: Final = 500.0  # Hz
-
-
 ASSUMED_GAIN: Final = 1000.0  # counts per mV
-
-
 ASSUMED_LEADS: Final = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 

@@ -15,26 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 ZERO_CROSSINGS = 16  # of the resampling filter's sinc, to each side
-
-
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
-
-
 KAISER_BETA = 5.65  # 60 dB
-
-
 LARGEST_PATTERN = 1 << 16  # phases times half width: up to here all phases of a pair of frequencies are kept, in 2 MB
-
-
 BLOCK = 64  # target samples in one matrix product; more or fewer were slower at 500 Hz
-
-
 PHASES = 2048  # of the filter in a sample of the lower frequency, where a pair of frequencies has too many of its own
-
-
 GATHERED_ELEMENTS = 1 << 18  # source samples a lead that are gathered at once on that path
-
-
 Float32 = NDArray[np.float32]
 
 

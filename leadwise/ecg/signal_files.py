@@ -26,8 +26,6 @@ from leadwise.ecg.header import Header, LeadHeader
 from leadwise.ecg.repairs import RecordingError, RepairLog, UnreadableError, quote
 
 READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
-
-
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
 
@@ -74,11 +72,7 @@ def error_reason(error: Exception) -> str:
 
 # Bytes that a sample takes in each of WFDB's formats (signal(5)); 508, 516 and 524 are FLAC, which may take far fewer.
 _WFDB_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
-
-
 _WFDB_BYTES |= {"310": 4 / 3, "311": 4 / 3}
-
-
 _FLAC_BYTES = dict.fromkeys(("508", "516", "524"), 1 / 1000)
 
 

@@ -32,8 +32,6 @@ from leadwise.recipes import Recipe, check_numbers, recipe_from_dict
 from leadwise.util.progress import log
 
 BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
-
-
 PLAIN = 64  # windows that go through a plain network at once
 
 

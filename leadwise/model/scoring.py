@@ -32,8 +32,6 @@ from leadwise.util.progress import log, track
 from leadwise.util.text import printable
 
 UNEXPECTED = "reading it failed in a way that the program does not know"
-
-
 NO_PROBABILITY = "the networks give no probability for values so large"
 
 

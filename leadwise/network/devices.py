@@ -111,10 +111,10 @@ def faster_in_bf16() -> bool:
     Told by the processor and not measured, so that a training that is carried on never changes its arithmetic. In
     AVX-512-BF16 an AMD EPYC did 202 GFLOP/s on one core against 94 in fp32, an Intel Xeon 164 on two against 313.
     """
-    metadata = _cpu_facts()
-    flags = set(metadata.get("flags", "").split())
+    cpu = _cpu_facts()
+    flags = set(cpu.get("flags", "").split())
     # Intel's AVX-512-BF16 is left out: there PyTorch's products were slower in it
-    known = "amx_bf16" in flags or ("avx512_bf16" in flags and metadata.get("vendor_id") == "AuthenticAMD")
+    known = "amx_bf16" in flags or ("avx512_bf16" in flags and cpu.get("vendor_id") == "AuthenticAMD")
     return known and bool(torch.backends.mkldnn.is_available())  # type: ignore[no-untyped-call]
 
 

@@ -407,10 +407,7 @@ def _lead_pictures(worth: LeadImportance, gates: Gates, sample: Prepared) -> dic
     blocks = [f"block {place + 1}" for place in range(len(gates.shift))]
     there = np.flatnonzero(sample.labels.any(axis=0))
     columns = [f"{SHORT[k]} ({sample.labels[:, k].sum()})" for k in there]
-    panels = {
-        "distance from mean": gates.shift[:, there],
-        "spread in class": gates.spread[:, there],
-    }
+    panels = {"distance from mean": gates.shift[:, there], "spread in class": gates.spread[:, there]}
     strongest = [columns[int(np.argmax(row))] for row in panels["distance from mean"]]
     drawn = {
         "lead_scores": charts.intervals(bars, "leads", f"Challenge metric with leads hidden. {listed(bars)}", most),

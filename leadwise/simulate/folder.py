@@ -120,12 +120,7 @@ def write_folder(
         seconds = min(draw_seconds(database, rng), longest)
         age, sex = draw_person(database, diagnoses, rng)
         signal = simulate(
-            diagnoses,
-            int(rng.integers(2**63)),
-            database.sampling_frequency,
-            seconds,
-            noise=noise,
-            mains=database.mains,
+            diagnoses, int(rng.integers(2**63)), database.sampling_frequency, seconds, noise=noise, mains=database.mains
         )
         codes = ",".join(draw_code(database, key, rng) for key in diagnoses)
         comments = [f"#Age: {'NaN' if age is None else age}", f"#Sex: {sex}", f"#Dx: {codes}"]

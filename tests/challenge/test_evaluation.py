@@ -216,11 +216,7 @@ def test_a_byte_order_mark_and_latin_1_do_not_hide_the_codes(tmp_path, start):
 
 def test_equivalents_on_both_sides_meet(tmp_path):
     headers = [header_of(["59118001"]), header_of(["713427006"]), header_of(["17338001", "427172004"])]
-    outputs = [
-        "713427006\n1\n0.9\n",
-        "59118001,713427006\n1,0\n0.2,nan\n",
-        "427172004,17338001\n0,T\n0.1,0.3\n",
-    ]
+    outputs = ["713427006\n1\n0.9\n", "59118001,713427006\n1,0\n0.2,nan\n", "427172004,17338001\n0,T\n0.1,0.3\n"]
     scores = evaluate_folders(*write_case(tmp_path, headers, outputs))
     assert (scores.accuracy, scores.auroc, scores.challenge_metric) == (1.0, 1.0, 1.0)
 

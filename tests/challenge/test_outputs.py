@@ -27,10 +27,7 @@ def test_the_four_lines(tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ["A0001.csv"]  # no temporary file is left
 
 
-@given(
-    st.lists(st.booleans(), min_size=24, max_size=24),
-    st.lists(st.floats(0, 1, width=32), min_size=24, max_size=24),
-)
+@given(st.lists(st.booleans(), min_size=24, max_size=24), st.lists(st.floats(0, 1, width=32), min_size=24, max_size=24))
 def test_what_is_read_is_what_was_written(tmp_path_factory, labels, scores):
     path = tmp_path_factory.mktemp("output") / "E00001.csv"
     write_output(path, "E00001", CODES, labels, scores)
@@ -80,8 +77,7 @@ def test_scores_are_numbers_and_all_else_is_zero(tmp_path, text, score):
 
 
 @pytest.mark.parametrize(
-    ("scores", "mean"),
-    [("0.2,0.4", 0.3), ("nan,0.4", 0.4), ("nan,nan", 0.0), ("high,0.4", 0.2), ("inf,-inf", 0.0)],
+    ("scores", "mean"), [("0.2,0.4", 0.3), ("nan,0.4", 0.4), ("nan,nan", 0.0), ("high,0.4", 0.2), ("inf,-inf", 0.0)]
 )
 def test_columns_of_one_class_have_their_labels_ored_and_their_scores_averaged_without_nan(tmp_path, scores, mean):
     for codes in (f"{CRBBB},{RBBB}", f"{RBBB},{CRBBB}", f"{RBBB},{RBBB}"):

@@ -19,9 +19,9 @@ OLDER = {"vendor_id": "AuthenticAMD", "flags": "fpu avx2"}
     [(ZEN4, "bf16"), (SAPPHIRE_RAPIDS, "bf16"), (WITHOUT_AMX, "fp32"), (OLDER, "fp32"), ({}, "fp32")],
 )
 def test_a_cpu_computes_in_bf16_where_it_multiplies_faster_in_it(
-    monkeypatch: pytest.MonkeyPatch, metadata: dict[str, str], precision: str
+    monkeypatch: pytest.MonkeyPatch, facts: dict[str, str], precision: str
 ) -> None:
-    monkeypatch.setattr(devices, "_cpu_facts", lambda: metadata)
+    monkeypatch.setattr(devices, "_cpu_facts", lambda: facts)
     assert choose_processor("cpu").precision == precision
 
 

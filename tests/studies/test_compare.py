@@ -15,7 +15,7 @@ from leadwise.challenge.metric import challenge_metric
 from leadwise.challenge.outputs import write_output
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import RECIPES
-from leadwise.report.network_drawing import draw_network, steps_of
+from studies.network_drawing import draw_network, steps_of
 from leadwise.report.sheet.paper import figure_bytes
 from leadwise.report.statistics import rewards_of
 from studies.compare import compare

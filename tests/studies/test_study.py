@@ -137,15 +137,7 @@ def test_the_command_from_nothing_to_a_table(tmp_path: Path) -> None:
     counts = {line.split(" | ")[1]: line.split(" | ")[3] for line in shown.splitlines()[1:]}
     assert counts == {"home": "12", "device-AT": "48", "adapt-AT-12": "12", "crossed": "24"}  # both folds in one line
     assert "+0.000" in shown  # quick against itself
-    stressed = [
-        *program,
-        "studies.stress",
-        *folders,
-        "--recipes",
-        "quick",
-        "--picture",
-        str(tmp_path / "stress.png"),
-    ]
+    stressed = [*program, "studies.stress", *folders, "--recipes", "quick", "--picture", str(tmp_path / "stress.png")]
     shown = subprocess.run(stressed, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert [line.split(" | ")[0] for line in shown.splitlines()[-len(CHANGES) :]] == list(CHANGES)
     assert shown.splitlines()[-len(CHANGES)].endswith("(+0.000)")  # as it is

@@ -96,10 +96,7 @@ def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) ->
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")
     process = subprocess.Popen(
-        torchrun(data, tmp_path / "two", 2, *OPTIONS),
-        cwd=ROOT,
-        env=environment(),
-        stdout=subprocess.DEVNULL,
+        torchrun(data, tmp_path / "two", 2, *OPTIONS), cwd=ROOT, env=environment(), stdout=subprocess.DEVNULL
     )
     end = time.monotonic() + TIMEOUT
     while not any((tmp_path / "two" / "checkpoint").glob("fold*")) and process.poll() is None:
