@@ -1,34 +1,33 @@
-# What there is to run; `make` alone lists it. Needs Python 3.11 to 3.13 (with venv) and make, and a network only for the
-# first installation. PYTHON=... chooses the interpreter that the environment .venv is made with.
+# Commands of the project; `make` alone lists them. Needs Python 3.11 to 3.13 (with venv) and make. Only the first
+# installation needs a network. PYTHON=... chooses the interpreter for the environment .venv.
 
 PYTHONS := $(or $(PYTHON),python3.11 python3.12 python3.13 python3 python)
 python := .venv/bin/python
 
-# The demo's size: enough for a score worth showing, little enough for minutes on two cores.
+# Size of the demo: enough for a meaningful score, small enough for minutes on two cores.
 DEMO_TRAINING := 2500
 DEMO_TEST := 400
 
 .DELETE_ON_ERROR:
 .PHONY: help demo test lint bench image clean environment environment-dev
 
-help: ## this list
+help: ## print this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: demo/.training demo/.test ## install, simulate recordings, score them with pretrained, train recipe quick, run the driver, evaluate, report
+demo: demo/.training demo/.test ## install, simulate recordings, score them with the included model, train recipe quick, score, evaluate, report
 	$(python) driver.py pretrained demo/test demo/outputs-pretrained
 	$(python) evaluate_12ECG_score.py demo/test demo/outputs-pretrained
 	$(python) train_model.py demo/training demo/model --recipe quick
 	$(python) driver.py demo/model demo/test demo/outputs
 	$(python) evaluate_12ECG_score.py demo/test demo/outputs --report demo/test.html
 	@echo
-	@echo "Recordings to train on  demo/training"
-	@echo "Recordings to test on   demo/test"
-	@echo "What the model that comes with the program says of them: demo/outputs-pretrained"
-	@echo "The trained model       demo/model    (make demo again finds it finished and trains nothing)"
-	@echo "An answer for each      demo/outputs, and how good they are: demo/test.html"
-	@echo "The training's report   demo/model/report.html"
+	@echo "Training recordings             demo/training"
+	@echo "Test recordings                 demo/test"
+	@echo "Outputs of the included model   demo/outputs-pretrained"
+	@echo "Trained model and its report    demo/model, demo/model/report.html (kept by the next make demo)"
+	@echo "Its outputs and evaluation      demo/outputs, demo/test.html"
 
-test: ## everything that .ci/run runs: format, lint, types, tests
+test: ## run .ci/run: format, lint, types, tests
 	+@bash .ci/run
 
 lint: environment-dev ## format and lint in place, check types
@@ -42,11 +41,11 @@ bench: environment-dev ## measure the ratios of benchmarks/ and write benchmarks
 image: ## build the container image with Docker
 	docker build -t leadwise .
 
-clean: ## remove the demo and all caches; .venv stays
+clean: ## remove the demo and all caches; keep .venv
 	rm -rf demo build dist .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -path ./.venv -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
-# The environment. A stamp tells what is installed, so that a second run asks no package index.
+# The environment. A stamp file records what is installed, so that a second run needs no package index.
 environment: .venv/requirements.stamp
 	@:
 
@@ -71,8 +70,8 @@ usable := import sys, venv, ensurepip; sys.exit(not (3, 11) <= sys.version_info 
 	$(python) -m pip install --quiet --disable-pip-version-check -r requirements-dev.txt
 	@touch $@
 
-# The demo's recordings: simulated once, and again when the simulator changes.
-simulator := $(wildcard leadwise/simulate.py leadwise/simulate/*.py)
+# The recordings of the demo: simulated once, and again when the simulator or its tables change.
+simulator := $(wildcard leadwise/simulate/*.py leadwise/challenge/tables/*)
 
 demo/.training: $(simulator) | environment
 	$(python) -m leadwise.simulate demo/training --recordings $(DEMO_TRAINING) --seed 1

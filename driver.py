@@ -34,9 +34,7 @@ def main(model: str, data: str, output: str, options: DriverOptions) -> int:
     log_to_stdout()
     try:
         loaded = load_model(model, choose_processor(options.device, options.precision, options.threads))
-        score_folder(
-            loaded, Path(data), Path(output), options.batch_size, options.jobs, options.problems, options.strict
-        )
+        score_folder(loaded, Path(data), Path(output), options)
     except (ModelError, UnusableRecordingError) as error:
         print(f"driver.py: {error}", file=sys.stderr)
         return 1

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""Says what recordings show: get_12ECG_score.py MODEL RECORD... Also the module that the driver of 2020 may import."""
+"""Print the diagnoses of recordings: get_12ECG_score.py MODEL RECORD...
+
+The organisers' driver of 2020 may import this module too.
+"""
 
 import json
 import sys
@@ -19,7 +22,7 @@ from leadwise.model.folder import ModelError
 from leadwise.model.scoring import score_files
 from leadwise.network.devices import choose_processor
 from leadwise.options import PredictionOptions
-from leadwise.report.annotated_recording import answer, evidence_of, load_annotated
+from leadwise.report.annotated_recording import draw_annotated, evidence_of, json_object, load_annotated
 from team_code import load_12ECG_model, run_12ECG_classifier
 
 __all__ = ["load_12ECG_model", "run_12ECG_classifier"]
@@ -45,15 +48,16 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
         processor = choose_processor(options.device, options.precision, options.threads)
         model = load_model_folder(model_folder, processor)
         unusable = 0
-        # one at a time, so that the first answer does not wait for the last
-        for path, scored in zip(paths, score_files(model, paths, batch=1), strict=True):
-            result = result_of(model, scored, path)
+        # one at a time, so that the first result does not wait for the last
+        for path, prediction in zip(paths, score_files(model, paths, batch=1), strict=True):
+            result = result_of(model, prediction, path)
             if not options.json:
                 print(f"\n{path}")
-                print(f"  cannot be used: {result.problem}" if result.problem else result.table())
-                print("".join(f"  {line}\n" for line in doubts(path, result)), end="")
-            look_closer(model, Path(model_folder), path, result, options)
-            unusable += result.problem is not None
+                print(f"  cannot be used: {result.error}" if result.error else result.table())
+                print("".join(f"  {line}\n" for line in notes(path, result)), end="")
+            if options.json or options.plot:
+                print_json_and_plot(model, Path(model_folder), path, result, options)
+            unusable += result.error is not None
         if not options.json:
             print(f"\n{validation_note(model)}")
     except (ModelError, ValueError, OSError) as error:
@@ -63,39 +67,36 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
 
 
 def validation_note(model: Model) -> str:
-    """Where the columns sensitivity and PPV come from."""
+    """Explain the columns sensitivity and PPV."""
     counts = [fold.get("validation_recordings", 0) for fold in model.metadata["folds"]]
     if not all(fold.get("validation_counts") for fold in model.metadata["folds"]):
-        return "sensitivity and PPV: model.json does not tell them"
+        return "sensitivity and PPV: not in model.json"
     return f"sensitivity and PPV: of the class on the {sum(counts)} validation recordings of the training"
 
 
-def doubts(path: Path, result: Result) -> list[str]:
-    """In words, what is doubtful in a recording that was used, and what had to be put right in it."""
-    if result.problem:
+def notes(path: Path, result: Result) -> list[str]:
+    """Describe what is doubtful and what was repaired in a recording that was used."""
+    if result.error:
         return []
-    found = [f"note: {Result.FOREIGN}"] * result.out_of_distribution
-    found += [f"note: {remark}" for remark in quality_warnings(read_recording(path, assume_header=True))]
+    found = [f"note: {Result.OUT_OF_DISTRIBUTION}"] * result.out_of_distribution
+    found += [f"note: {warning}" for warning in quality_warnings(read_recording(path, assume_header=True))]
     meanings = REPAIRS | dict(SIGNAL_REPAIRS)
-    return found + [f"put right ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
+    return found + [f"repair ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 
 
-def look_closer(model: Model, folder: Path, path: Path, result: Result, options: PredictionOptions) -> None:
-    """What --json prints and --plot draws of one recording."""
-    if not (options.json or options.plot):
-        return
-    look = load_annotated(path)
+def print_json_and_plot(model: Model, folder: Path, path: Path, result: Result, options: PredictionOptions) -> None:
+    """Print the JSON line and draw the sheet of one recording, as the options say."""
+    annotated = load_annotated(path)
     wanted = bool(options.plot) if options.evidence is None else options.evidence
-    evidence = evidence_of(model, look, result) if wanted else None
+    evidence = evidence_of(model, annotated, result) if wanted else None
     if options.json:
-        print(json.dumps(answer(path, folder, model, look, result, evidence), allow_nan=False), flush=True)
-    if options.plot and look is None:
+        print(json.dumps(json_object(path, folder, model, annotated, result, evidence), allow_nan=False), flush=True)
+    if options.plot and annotated is None:
         print(f"get_12ECG_score.py: no sheet, {path} cannot be read", file=sys.stderr)
-    elif options.plot and look:
-        from leadwise.report.answer_sheet import draw_answer  # here, since matplotlib takes its time to start
-        from leadwise.report.sheet.sheet import save_sheet
+    elif options.plot and annotated:
+        from leadwise.report.sheet.sheet import save_sheet  # here, since matplotlib takes its time to start
 
-        save_sheet(options.plot, draw_answer(model, look, result, evidence))
+        save_sheet(options.plot, draw_annotated(model, annotated, result, evidence))
 
 
 if __name__ == "__main__":

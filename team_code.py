@@ -35,7 +35,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         is left as it is. After each fold the folder is a model of the folds so far, and after SIGTERM also of the
         epochs so far of the current fold.
     options : TrainingOptions, optional
-        By default the LEADWISE_* variables.
+        By default from the LEADWISE_* variables.
 
     Raises
     ------
@@ -57,6 +57,11 @@ def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
         Folder that a training left.
     leads : sequence of str, optional
         The leads of the recordings (2021). Not used: one model serves every lead set.
+
+    Returns
+    -------
+    Model
+        The networks and their decision rule, on the device of the LEADWISE_* variables.
 
     Raises
     ------

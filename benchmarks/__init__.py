@@ -1,1 +1,1 @@
-"""What is measured, as ratios in one run: `make bench`."""
+"""Speed, measured as ratios to baselines in one run: `make bench`."""

@@ -1,8 +1,8 @@
-"""The published way, written plainly, to measure against. Knows nothing of the fast way.
+"""Implement the published method plainly, as the baseline of the measurements.
 
-Files by SciPy, each lead interpolated. Scoring: five eager networks in fp32 one after the other, one recording at a
-time, padded to the window. Training: an item a recording, read again in each epoch, an eager network in fp32 with
-PyTorch's own dropout and Adam.
+Files are read by SciPy, each lead is interpolated. Scoring: five eager networks in fp32 one after the other, one
+recording at a time, padded to the window. Training: one item per recording, read again in each epoch, an eager network
+in fp32 with PyTorch's own dropout and Adam.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ WINDOW, SAMPLING_FREQUENCY = 4096, 257
 
 
 def read_files(path: Path) -> tuple[NDArray[np.int16], list[str]]:
-    """ADC counts (12, samples) and header lines."""
+    """Return ADC counts (12, samples) and header lines."""
     counts = scipy.io.loadmat(path.with_suffix(".mat"))["val"]
     with path.with_suffix(".hea").open() as header:
         return counts, header.readlines()
 
 
 def resample(counts: NDArray[np.int16], lines: Sequence[str]) -> NDArray[np.float32]:
-    """Signal (12, samples) at 257 Hz, lead by lead."""
+    """Return the signal (12, samples) at 257 Hz, resampled lead by lead."""
     length = counts.shape[1]
     frequency = float(lines[0].split(" ")[2])
     target = int(length / frequency * SAMPLING_FREQUENCY)
@@ -42,7 +42,7 @@ def resample(counts: NDArray[np.int16], lines: Sequence[str]) -> NDArray[np.floa
 
 
 def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
-    """Signal (12, samples) at 257 Hz, demographics (5,) and labels (24,) of a recording."""
+    """Return the signal (12, samples) at 257 Hz, demographics (5,) and labels (24,) of a recording."""
     counts, lines = read_files(path)
     metadata = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
     female, male = metadata["Sex"] == "Female", metadata["Sex"] == "Male"
@@ -55,7 +55,7 @@ def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[
 def score(
     networks: list[SEResNet], thresholds: NDArray[np.float64], path: Path
 ) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Labels (24,) and mean probabilities (24,) of a recording that is not longer than the window."""
+    """Return labels (24,) and mean probabilities (24,) of a recording that is not longer than the window."""
     signal, person, _ = read(path)
     padded = np.zeros((1, 12, WINDOW), np.float32)
     padded[0, :, : signal.shape[1]] = signal
@@ -71,7 +71,7 @@ def score(
 
 
 def score_folder(networks: list[SEResNet], thresholds: NDArray[np.float64], paths: list[Path], output: Path) -> None:
-    """An output of four lines for each recording."""
+    """Write an output of four lines for each recording."""
     for path in paths:
         labels, scores = score(networks, thresholds, path)
         rows = (CODES, labels.astype(int).tolist(), scores.tolist())
@@ -80,7 +80,7 @@ def score_folder(networks: list[SEResNet], thresholds: NDArray[np.float64], path
 
 
 class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """A window, five numbers and 24 labels of each recording, from its files each time that it is asked for."""
+    """Windows, five demographics and 24 labels of recordings, read from the files in each epoch."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = paths
@@ -89,11 +89,11 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Cut or padded at a random place."""
+        """Return one recording, cut or padded at a random place."""
         signal, person, labels = read(self.paths[index])
-        window, cpu_fallback = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
-        place = int(torch.randint(abs(cpu_fallback) + 1, ()))
-        if cpu_fallback > 0:
+        window, excess = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
+        place = int(torch.randint(abs(excess) + 1, ()))
+        if excess > 0:
             window[:] = signal[:, place : place + WINDOW]
         else:
             window[:, place : place + signal.shape[1]] = signal
@@ -101,7 +101,7 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
 
 
 class Trainer:
-    """The network of recipe `paper` as PyTorch's own parts have it, and its optimiser."""
+    """The network of recipe `paper`, built from PyTorch's own modules, and its optimiser."""
 
     def __init__(self) -> None:
         self.network, training = SEResNet(PAPER.network).train(), PAPER.training
@@ -113,7 +113,7 @@ class Trainer:
         )
 
     def epoch(self, paths: Sequence[Path]) -> float:
-        """One pass over the recordings in batches of 64; the mean loss."""
+        """Train on the recordings once, in batches of 64; return the mean loss."""
         loader = DataLoader(Windows(paths), PAPER.training.batch_size, shuffle=True, drop_last=True)
         losses = []
         for windows, people, labels in loader:

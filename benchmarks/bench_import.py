@@ -1,5 +1,5 @@
-"""What a start costs, against `import torch`, each in a process of its own: a program that only names leadwise, the
-evaluator on one recording, `driver.py --help`. An interpreter's own start is in all times."""
+"""Measure start-up times against `import torch`, each in its own process: `import leadwise`, the evaluator on one
+recording, `driver.py --help`. All times include the start of the interpreter."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ FOLDER = tempfile.TemporaryDirectory(prefix="bench_import_")  # removed when the
 
 
 def start(*arguments: str) -> None:
-    """A Python process with these arguments."""
+    """Run a Python process with these arguments."""
     subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
 
 
 @cache
 def labels_and_outputs() -> tuple[str, str]:
-    """Two folders with one recording and its output."""
+    """Write one recording and its output; return the two folders."""
     folder = Path(FOLDER.name)
     write_recording(folder, "A0001")
     write_output(folder / "A0001.csv", "A0001", CODES, [0] * 23 + [1], [0.1] * 24)
@@ -33,7 +33,7 @@ def labels_and_outputs() -> tuple[str, str]:
 
 
 def rows() -> list[Row]:
-    """The rows of starting."""
+    """Return the rows of start-up times."""
     calls = {
         "import leadwise": (lambda: start("-c", "import leadwise"), 5.0),
         "evaluator, one recording": (lambda: start("evaluate_12ECG_score.py", *labels_and_outputs()), 5.0),

@@ -1,7 +1,7 @@
-"""Scoring recordings of 10 s with five networks of recipe `paper` on the CPU: against the published way, and against
-ONNX Runtime on the same networks where it is installed (requirements-dev.txt).
+"""Measure scoring of recordings of 10 s with five networks of recipe `paper` on the CPU, against the published method,
+and against ONNX Runtime on the same networks if it is installed (requirements-dev.txt).
 
-Threads are PyTorch's own choice, one a core: OMP_NUM_THREADS=1 limits ours, the baseline's and ONNX Runtime's alike.
+The number of threads is PyTorch's default, one per core. OMP_NUM_THREADS=1 limits both sides and ONNX Runtime alike.
 """
 
 from __future__ import annotations
@@ -28,17 +28,18 @@ from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import ModelMetadata, fold_file, save_metadata, save_network
 from leadwise.model.scoring import score_files, score_folder
 from leadwise.network.se_resnet import SEResNet
+from leadwise.options import DriverOptions
 from leadwise.recipes import RECIPES
 from leadwise.simulate import simulate
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_inference_")  # removed when the process ends
 NETWORKS = 5
 ERRORS = {"fp32": 1e-5, "bf16": 0.01}  # of a score, at most
-DRIVER, PART = 200, 1 / 8  # recordings of the driver's row, and how many of them the baseline has
+DRIVER, PART = 200, 1 / 8  # recordings of the driver's row, and the share of them that the baseline scores
 
 
 def write_model(folder: Path) -> None:
-    """Five networks of recipe `paper` that never learned, with statistics of simulated ECGs: speed asks for no more."""
+    """Write five untrained networks of recipe `paper`, with batch norm statistics of simulated ECGs."""
     torch.manual_seed(0)
     recipe, folds = RECIPES["paper"], []
     signals = torch.zeros(4, 12, WINDOW)
@@ -58,31 +59,33 @@ def write_model(folder: Path) -> None:
 
 @cache
 def paths(count: int = 1) -> list[Path]:
-    """So many recordings."""
+    """Write `count` recordings; return their paths."""
     return write_recordings(Path(FOLDER.name, f"data{count}"), count)
 
 
 @cache
 def model() -> Model:
-    """The five networks, loaded as a command does: in bf16 on a CPU that is faster in it. Raises AssertionError where
-    the fast way answers otherwise than the published one."""
+    """Load the five networks as a command does: in bf16 on a CPU that is faster in it.
+
+    Raises AssertionError if the fast implementation gives other answers than the plain one.
+    """
     write_model(Path(FOLDER.name, "model"))
     loaded = load_model(Path(FOLDER.name, "model"), processor())
     labels, scores = score(list(loaded.networks), loaded.thresholds, paths()[0])
     ours, error = next(iter(score_files(loaded, paths()))), ERRORS[processor().precision]
     doubtful = np.abs(scores - loaded.thresholds.mean(0)) < error
     if ((ours.labels != labels) & ~doubtful).any() or np.abs(ours.scores - scores).max() > error:
-        raise AssertionError("the fast way answers otherwise than the published one")
+        raise AssertionError("the fast implementation gives other answers than the plain one")
     return loaded
 
 
 def plainly(count: int) -> list[object]:
-    """The published way, one recording after the other."""
+    """Score recordings by the published method, one after the other."""
     return [score(list(model().networks), model().thresholds, path) for path in paths(count)]
 
 
 def drive_plainly() -> None:
-    """The published way, from files to CSVs."""
+    """Score a part of the folder by the published method, from files to CSVs."""
     output = Path(FOLDER.name, "plain")
     output.mkdir(exist_ok=True)
     score_plainly(list(model().networks), model().thresholds, paths(DRIVER)[: round(DRIVER * PART)], output)
@@ -90,7 +93,7 @@ def drive_plainly() -> None:
 
 @cache
 def engines() -> list[Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]]:
-    """ONNX Runtime for each network: signals (1, 12, WINDOW) and demographics (1, 5) to logits (1, 24)."""
+    """Return an ONNX Runtime for each network: signals (1, 12, WINDOW) and demographics (1, 5) to logits (1, 24)."""
     import onnxruntime
 
     settings = onnxruntime.SessionOptions()
@@ -107,7 +110,7 @@ def engines() -> list[Callable[[NDArray[np.float32], NDArray[np.float32]], NDArr
 
 
 def by_onnx_runtime() -> NDArray[np.float64]:
-    """Mean probabilities (24,) of one recording, from its files. Raises AssertionError where ours are others."""
+    """Return the mean probabilities (24,) of one recording, from its files."""
     signal, person, _ = read(paths()[0])
     padded = np.zeros((1, 12, WINDOW), np.float32)
     padded[0, :, : signal.shape[1]] = signal
@@ -116,26 +119,28 @@ def by_onnx_runtime() -> NDArray[np.float64]:
 
 
 def rows() -> list[Row]:
-    """One recording from its file to its labels, a batch of 32, and the driver."""
-    fast = processor().precision == "bf16"  # such a processor can do more, so more is aimed at
+    """Return the rows of scoring: one recording, a batch of 32, the driver."""
+    fast = processor().precision == "bf16"  # such a processor has a higher target
     found = [
         Row(
-            name="score one recording of 10 s, five networks, file to labels: published way",
+            name="score one recording of 10 s, five networks, file to labels: published method",
             ours=lambda: list(score_files(model(), paths())),
             baseline=lambda: plainly(1),
             target=2.2 if fast else 1.3,
             pairs=7,
         ),
         Row(
-            name="score 32 recordings of 10 s, five networks, files to labels: published way",
+            name="score 32 recordings of 10 s, five networks, files to labels: published method",
             ours=lambda: list(score_files(model(), paths(32), jobs=2)),
             baseline=lambda: plainly(32),
             target=1.4,
             pairs=5,
         ),
         Row(
-            name=f"driver, {DRIVER} recordings of 10 s, five networks, files to CSVs: published way (on {PART:.0%})",
-            ours=lambda: score_folder(model(), paths(DRIVER)[0].parent, Path(FOLDER.name, "outputs"), jobs=2),
+            name=f"driver, {DRIVER} recordings of 10 s, five networks, files to CSVs: published method (on {PART:.0%})",
+            ours=lambda: score_folder(
+                model(), paths(DRIVER)[0].parent, Path(FOLDER.name, "outputs"), DriverOptions(jobs=2)
+            ),
             baseline=drive_plainly,
             target=2.8 if fast else 1.4,
             pairs=5,

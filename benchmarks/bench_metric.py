@@ -1,6 +1,6 @@
-"""The evaluator and the threshold search against the plain ways of doing the same, at the size of the Challenge.
+"""Measure evaluator and threshold search against plain implementations, at the size of the Challenge.
 
-`rows()` gives what is timed; nothing is drawn or computed before the first call, which is not timed.
+Nothing is drawn or computed before the first call, which is not timed.
 """
 
 from functools import cache
@@ -16,7 +16,7 @@ FOLD = 7_550  # a fifth of them
 
 
 def rows():
-    """Name, the two ways as callables, the ratio wanted and how many pairs are timed, for each row of the table."""
+    """Return the rows of evaluator and threshold search."""
     return [
         {
             "name": "evaluator, 37,749 x 24, against naive loops",
@@ -37,20 +37,20 @@ def rows():
 
 @cache
 def case():
-    """Labels, answers and scores for the evaluator."""
+    """Return labels, answers and scores for the evaluator."""
     labels, probabilities = draw(RECORDINGS)
     return labels, apply_thresholds(probabilities, 0.3), probabilities
 
 
 @cache
 def case_as_lists():
-    """The same for the loops, which are a fifth slower on arrays."""
+    """Return the same as lists: the loops are a fifth slower on arrays."""
     return [array.tolist() for array in case()]
 
 
 @cache
 def draw(recordings):
-    """Labels and probabilities (recordings, 24) with rare and frequent classes, told apart fairly well."""
+    """Return labels and probabilities (recordings, 24) with rare and frequent classes, fairly well separated."""
     rng = np.random.default_rng(2020)
     labels = rng.random((recordings, 24)) < np.geomspace(0.007, 0.5, 24)
     logits = rng.normal(size=labels.shape) + 2.5 * labels + np.linspace(-5, 0, 24)
@@ -58,9 +58,9 @@ def draw(recordings):
 
 
 def search_by_calling_the_metric():
-    """The two-step search, the metric called 11 + 24 x 101 times; only the class in question is decided again.
+    """Search thresholds in two steps by calling the metric 11 + 24 x 101 times.
 
-    Raises RuntimeError where it finds other thresholds than ours: the two times would say nothing.
+    Raises RuntimeError if the thresholds differ from ours: the comparison would be meaningless.
     """
     labels, probabilities = draw(FOLD)
     most_probable = apply_thresholds(probabilities, np.inf)

@@ -1,5 +1,5 @@
-"""Preparing recordings of 10 s at 500 Hz: two processes against one, and one against `loadmat` and `numpy.interp` that
-keep nothing. The workers are warm: joblib's stay from the first call, which is not timed."""
+"""Measure the preparation of recordings of 10 s at 500 Hz: two processes against one, and one against `loadmat` and
+`numpy.interp` that store nothing. The workers are warm: joblib keeps them from the first call, which is not timed."""
 
 from __future__ import annotations
 
@@ -21,37 +21,37 @@ RECORDINGS, PART = 4_000, 1 / 16
 
 @cache
 def paths() -> list[Path]:
-    """The recordings, on the disk and in its cache."""
+    """Write the recordings; return their paths."""
     return write_recordings(Path(FOLDER.name, "data"), RECORDINGS)
 
 
 def ours(jobs: int) -> None:
-    """Reads, resamples, stores and checksums all, with memory treated as train_model.py treats it."""
+    """Read, resample, store and checksum all recordings, with the memory settings of train_model.py."""
     tune_malloc()
     freeze_gc()
     prepare_dataset(paths()[0].parent, tempfile.mkdtemp(dir=works()), PAPER.signal, jobs)
 
 
 def works() -> Path:
-    """Where a folder for each time is."""
+    """Return the folder that has a subfolder for each call."""
     folder = Path(FOLDER.name, "works")
     folder.mkdir(exist_ok=True)
     return folder
 
 
 def clean() -> None:
-    """Removes what was prepared."""
+    """Remove the prepared recordings."""
     shutil.rmtree(works())
 
 
 def plainly() -> None:
-    """The published way on a part of them."""
+    """Read and resample a part of the recordings by the published method."""
     for path in paths()[: round(RECORDINGS * PART)]:
         baseline.resample(*baseline.read_files(path))
 
 
 def rows() -> list[Row]:
-    """The rows of preparing."""
+    """Return the rows of preparation."""
     name = f"prepare {RECORDINGS:,} recordings of 10 s"
     return [
         Row(

@@ -1,4 +1,4 @@
-"""One 10-s recording of 500 Hz: reading it, and reading and preparing it, against the plain ways and against wfdb."""
+"""Measure reading, and reading with preparing, of one recording of 10 s at 500 Hz, against plain code and wfdb."""
 
 from __future__ import annotations
 
@@ -20,28 +20,28 @@ from leadwise.recipes import RECIPES, SignalRecipe
 
 FOLDER = tempfile.TemporaryDirectory(prefix="bench_reading_")  # removed when the process ends
 PAPER = RECIPES["paper"].signal  # linear interpolation, counts
-POLYPHASE = SignalRecipe(unit="mV", resampling="polyphase")  # what resample_poly is to be compared with
+POLYPHASE = SignalRecipe(unit="mV", resampling="polyphase")  # comparable with resample_poly
 
 
 @cache
 def path() -> Path:
-    """The recording, written at the first call."""
+    """Write the recording; return its path."""
     return write_recording(Path(FOLDER.name))
 
 
 def plain() -> NDArray[np.float32]:
-    """The published way: loadmat, the header's lines, interpolation lead by lead."""
+    """Read and resample by the published method: loadmat, header lines, interpolation lead by lead."""
     return baseline.resample(*baseline.read_files(path()))
 
 
 def by_wfdb() -> NDArray[np.float32]:
-    """Two libraries: wfdb reads in mV, SciPy resamples."""
+    """Read in mV with wfdb and resample with SciPy."""
     record = wfdb.rdrecord(str(path()))
     return np.asarray(scipy.signal.resample_poly(record.p_signal.T, 257, int(record.fs), axis=1), np.float32)
 
 
 def rows() -> list[Row]:
-    """The rows of reading."""
+    """Return the rows of reading."""
     both, alone = "read + prepare, 10 s at 500 Hz", "read header and counts, 10 s at 500 Hz"
     return [
         Row(

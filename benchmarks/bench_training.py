@@ -1,7 +1,7 @@
-"""Training on a CPU, recipe `paper`: recordings a second on prepared data, against the published way.
+"""Measure training of recipe `paper` on a CPU in recordings per second of prepared data, against the published method.
 
-Threads are PyTorch's own choice, one a core: OMP_NUM_THREADS=1 limits ours and the baseline's alike. Both sides keep
-freed memory (`keep_freed_memory`), which the published way would not: its time is a little too short.
+The number of threads is PyTorch's default, one per core. OMP_NUM_THREADS=1 limits both sides. Both keep freed memory
+(`tune_malloc`), which the published program does not: the baseline is slightly favoured.
 """
 
 from __future__ import annotations
@@ -29,42 +29,42 @@ BATCHES = 2
 
 @cache
 def paths() -> list[Path]:
-    """The recordings of a few batches."""
+    """Write the recordings of a few batches; return their paths."""
     tune_malloc()
     return write_recordings(Path(FOLDER.name, "data"), BATCHES * PAPER.training.batch_size)
 
 
 @cache
 def processor() -> Processor:
-    """The CPU as a command takes it: in bf16 where it is faster in that."""
+    """Return the CPU as a command does: in bf16 if that is faster."""
     return choose_processor("cpu")
 
 
 @cache
 def fold() -> tuple[FoldState, Examples]:
-    """A run with fresh weights, on the prepared recordings."""
+    """Return a fold with new weights, and the prepared recordings."""
     dataset = prepare_dataset(paths()[0].parent, Path(FOLDER.name, "work"), PAPER.signal)
     return FoldState.begin(PAPER, 0, processor()), Examples.of(dataset, processor().device)
 
 
 @cache
 def trainer() -> Trainer:
-    """The published way, with fresh weights."""
+    """Return the baseline with new weights."""
     return Trainer()
 
 
 def ours() -> float:
-    """Our epoch over the recordings; its loss."""
-    run, examples = fold()
-    return train_epoch(run, examples, torch.arange(len(examples.starts)), lambda share: 1e-4)[0]
+    """Train for one epoch; return the loss."""
+    state, examples = fold()
+    return train_epoch(state, examples, torch.arange(len(examples.starts)), lambda share: 1e-4)[0]
 
 
 def rows() -> list[Row]:
-    """The row of training."""
+    """Return the row of training."""
     precision = processor().precision
     return [
         Row(
-            name=f"training, recipe paper, {BATCHES} batches of 64, prepared data, {precision}: published way",
+            name=f"training, recipe paper, {BATCHES} batches of 64, prepared data, {precision}: published method",
             ours=ours,
             baseline=lambda: trainer().epoch(paths()),
             target=1.8 if precision == "bf16" else 1.1,

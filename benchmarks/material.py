@@ -1,6 +1,7 @@
-"""Recordings to measure with: Challenge files of noise, as many as one likes. What they show does not matter for the
-time. Signals are few and linked under many names, so that 16,000 recordings take the disk of 32; headers are all
-different."""
+"""Write Challenge files of noise to measure with; their content does not affect the time.
+
+A few signals are hard-linked under many names, so that 16,000 recordings need the disk space of 32. All headers differ.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ import numpy as np
 from leadwise.challenge.classes import CODES
 from tests.conftest import header_text, v4_matrix
 
-SIGNALS = 32  # different ones
+SIGNALS = 32  # different signals
 
 
 def write_recording(
     folder: Path, name: str = "A0001", samples: int = 5000, sampling_frequency: int = 500, seed: int = 0
 ) -> Path:
-    """A recording of noise, 10 s at 500 Hz; its path without ending."""
+    """Write a recording of noise, by default 10 s at 500 Hz; return its path without ending."""
     data = np.random.default_rng(seed).normal(0, 300, (12, samples)).astype(np.int16)
     comments = ("#Age: 74", "#Sex: Male", "#Dx: 426783006", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown")
     (folder / f"{name}.hea").write_text(header_text(name, data, sampling_frequency, comments=comments))
@@ -27,7 +28,10 @@ def write_recording(
 
 
 def write_recordings(folder: Path, count: int) -> list[Path]:
-    """`count` recordings of 10 s, each with a diagnosis; their paths without ending. What is there already stays."""
+    """Write `count` recordings of 10 s with one diagnosis each; return their paths without ending.
+
+    Existing signal files are kept.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     originals = [write_recording(folder, f"A{index:06d}", seed=index) for index in range(min(SIGNALS, count))]
     texts = [Path(f"{original}.hea").read_text() for original in originals]

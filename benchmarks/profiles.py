@@ -1,8 +1,8 @@
-"""Where the time goes: python -m benchmarks.profiles training DATA | driver MODEL DATA
+"""Profile training or the driver: python -m benchmarks.profiles training DATA | driver MODEL DATA
 
-`training` prepares the recordings in the folder DATA and times a few steps of recipe `paper` on them, operation by
-operation; `driver` scores the folder's recordings and times each stage. Both print a table of shares; what they write
-lies in a temporary folder that is removed.
+`training` prepares the recordings in the folder DATA and times a few steps of recipe `paper`, by kind of operation;
+`driver` scores the recordings of the folder and times each stage. Both print a table of shares. Files go to a temporary
+folder.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 
 STEPS = 4
-# What a kernel's name says it is for; the first that matches counts.
+# Kind of operation by parts of the kernel's name; the first match counts.
 KINDS = (
     ("convolution, backward", ("convolution_backward",)),
     ("convolution, forward", ("convolution",)),
@@ -46,42 +46,42 @@ KINDS = (
 
 
 class Stopwatch:
-    """Adds up the time of named stages."""
+    """Stopwatch that adds up the time of named stages."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = defaultdict(float)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Times the block."""
+        """Time the block."""
         start = time.perf_counter()
         yield
         self.seconds[name] += time.perf_counter() - start
 
 
 def print_table(seconds: dict[str, float], count: int, unit: str) -> None:
-    """Stage, share of all, milliseconds a unit."""
+    """Print stage, share of the total, milliseconds per unit."""
     total = sum(seconds.values())
     for name, value in sorted(seconds.items(), key=lambda item: -item[1]):
-        print(f"{name:32} {value / total:6.1%} {1000 * value / count:10.3f} ms a {unit}")
-    print(f"{'all':32} {1:6.0%} {1000 * total / count:10.3f} ms a {unit}, {count / total:.1f} {unit}s a second")
+        print(f"{name:32} {value / total:6.1%} {1000 * value / count:10.3f} ms per {unit}")
+    print(f"{'all':32} {1:6.0%} {1000 * total / count:10.3f} ms per {unit}, {count / total:.1f} {unit}s per second")
 
 
 def profile_training(data: str) -> None:
-    """A few training steps of one fold, by kind of operation."""
+    """Profile a few training steps of one fold, by kind of operation."""
     processor = choose_processor()
     with tempfile.TemporaryDirectory() as work:
         dataset = prepare_dataset(data, work, PAPER.signal)
         examples = Examples.of(dataset, processor.device)
-        run = FoldState.begin(PAPER, seed=0, processor=processor)
+        state = FoldState.begin(PAPER, seed=0, processor=processor)
         size = PAPER.training.batch_size
         members = torch.arange(len(dataset))[: size * STEPS]
-        train_epoch(run, examples, members[:size], lambda share: 1e-4)  # warm-up
+        train_epoch(state, examples, members[:size], lambda share: 1e-4)  # warm-up
         activities = [ProfilerActivity.CPU]
         if processor.device.type == "cuda":
             activities.append(ProfilerActivity.CUDA)
         with profile(activities=activities) as profiler:
-            train_epoch(run, examples, members, lambda share: 1e-4)
+            train_epoch(state, examples, members, lambda share: 1e-4)
     seconds: dict[str, float] = defaultdict(float)
     for event in profiler.key_averages():
         own = event.self_device_time_total if processor.device.type == "cuda" else event.self_cpu_time_total
@@ -91,25 +91,25 @@ def profile_training(data: str) -> None:
 
 
 def profile_driver(model_folder: str, data: str) -> None:
-    """All recordings of a folder from file to CSV, by stage, in batches as the driver has them."""
+    """Profile the scoring of a folder from files to CSVs, by stage, in batches like the driver's."""
     model = load_model(model_folder, choose_processor())
-    records, watch = find_records(Path(data)), Stopwatch()
+    records, stopwatch = find_records(Path(data)), Stopwatch()
     with tempfile.TemporaryDirectory() as output:
         for first in range(0, len(records), 64):
             batch = records[first : first + 64]
-            with watch.stage("reading"):
+            with stopwatch.stage("reading"):
                 recordings = [read_recording(path) for path in batch]
-            with watch.stage("preparing"):
+            with stopwatch.stage("preparing"):
                 signals = [prepare(recording, model.recipe.signal) for recording in recordings]
                 pairs = zip(recordings, signals, strict=True)
                 people = np.stack([auxiliary_features(recording.header, signal) for recording, signal in pairs])
-            with watch.stage("networks, labels"):
+            with stopwatch.stage("networks, labels"):
                 answer = model.predict([signal.values for signal in signals], people)
-            with watch.stage("writing"):
+            with stopwatch.stage("writing"):
                 for path, labels, scores in zip(batch, answer.labels, answer.scores, strict=True):
                     rows = labels.astype(int).tolist(), scores.tolist()
                     write_output(Path(output, f"{path.name}.csv"), path.name, CODES, *rows)
-    print_table(watch.seconds, len(records), "recording")
+    print_table(stopwatch.seconds, len(records), "recording")
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], int]] = {

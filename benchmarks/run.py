@@ -1,9 +1,8 @@
-"""Measures our speed against a baseline's, in one run on one machine: python -m benchmarks.run [--only PATTERN].
+"""Measure our speed against baselines, in one run on one machine: python -m benchmarks.run [--only PATTERN].
 
-Each `benchmarks/bench_*.py` has a function `rows()` that returns `Row`s: what is measured, ours and the baseline as
-calls without arguments, the ratio that is aimed at. Both are warmed up and timed in turn, so that a slow minute of the
-machine meets both. A ratio is the baseline's time / ours; the table and results.json have its median and range over the
-pairs. This file knows nothing of what it measures.
+Each `benchmarks/bench_*.py` has a function `rows()` that returns `Row`s: a name, ours and the baseline as calls without
+arguments, and the target ratio. Both are warmed up and timed in turn, so that a slow minute of the machine affects
+both. A ratio is the baseline's time / ours; table and results.json have its median and range over the pairs.
 """
 
 from __future__ import annotations
@@ -24,9 +23,9 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple, NotRequired, TypedDict
 
 HERE = Path(__file__).resolve().parent
-SHORTEST = 0.05  # seconds; a quicker call is repeated until its timing lasts this long
+SHORTEST = 0.05  # seconds; a faster call is repeated until its timing lasts this long
 SIDES: tuple[Literal["ours"], Literal["baseline"]] = ("ours", "baseline")
-LONG = 20 * SHORTEST  # seconds; a call that takes as long at its first time is not called again before it is timed
+LONG = 20 * SHORTEST  # seconds; a call that takes this long is warmed up only once
 
 
 class Row(TypedDict):
@@ -35,10 +34,10 @@ class Row(TypedDict):
     name: str
     ours: Callable[[], object]
     baseline: Callable[[], object]
-    target: float  # least ratio aimed at
+    target: float  # lowest acceptable ratio
     pairs: int  # timings of each, in turn
-    part: NotRequired[float]  # how much of our work the baseline does, where all of it would take too long; 1 at most
-    clean: NotRequired[Callable[[], object]]  # removes what a timing has left, after it
+    part: NotRequired[float]  # share of our work that the baseline does, if all of it would take too long; at most 1
+    clean: NotRequired[Callable[[], object]]  # removes the files of a timing, after it
 
 
 class Result(NamedTuple):
@@ -54,13 +53,13 @@ class Result(NamedTuple):
 
 
 def cpu_seconds() -> float:
-    """What this process and its ended children have computed, threads added up: comparable on a busy machine too."""
+    """Return the CPU time of this process and its ended children over all threads; comparable on a busy machine too."""
     used = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     return sum(each.ru_utime + each.ru_stime for each in used)
 
 
 def seconds(call: Callable[[], object], repeats: int, clock: Callable[[], float]) -> float:
-    """The time of one call, from `repeats` calls in a row."""
+    """Return the time of one call, from `repeats` calls in a row."""
     start = clock()
     for _ in range(repeats):
         call()
@@ -68,21 +67,21 @@ def seconds(call: Callable[[], object], repeats: int, clock: Callable[[], float]
 
 
 def repeats(call: Callable[[], object], clock: Callable[[], float]) -> int:
-    """Warms a call up; how often it must be repeated for a timing that the clock's grain does not blur."""
+    """Warm a call up; return how often to repeat it so that the timing lasts `SHORTEST`."""
     first = seconds(call, 1, clock)  # with first-time costs: imports, caches, compilation
     once = seconds(call, 1, clock) if first < LONG else first
     return max(1, round(SHORTEST / once)) if once > 0 else 1000
 
 
 def measure(row: Row, clock: Callable[[], float] = time.perf_counter) -> Result:
-    """Times ours and the baseline in turn."""
+    """Time ours and the baseline in turn."""
     counts = {side: repeats(row[side], clock) for side in SIDES}
     clean = row.get("clean", lambda: None)
     clean()
     times = []
     for pair in range(row["pairs"]):
         taken: dict[str, float] = {}
-        # who comes first changes from pair to pair: what one leaves in the caches helps the other
+        # the order alternates: the first side warms the caches for the second
         for side in SIDES if pair % 2 else reversed(SIDES):
             taken[side] = seconds(row[side], counts[side], clock)
             clean()
@@ -93,7 +92,7 @@ def measure(row: Row, clock: Callable[[], float] = time.perf_counter) -> Result:
 
 
 def find_rows(folder: Path, pattern: str = "*") -> Iterable[Row]:
-    """The rows of each bench_*.py whose name matches `pattern`, a wild card or a part of the name."""
+    """Yield the rows of each bench_*.py whose name matches `pattern`, a wild card or a part of the name."""
     for path in sorted(folder.glob("bench_*.py")):
         spec = importlib.util.spec_from_file_location(f"benchmarks.{path.stem}", path)
         if spec is None or spec.loader is None:
@@ -105,7 +104,7 @@ def find_rows(folder: Path, pattern: str = "*") -> Iterable[Row]:
 
 
 def machine() -> str:
-    """The processor, its cores that may be used, the system and the versions that speed depends on."""
+    """Return processor, usable cores, system, and the versions that speed depends on."""
     processor = platform.processor() or platform.machine()
     if (info := Path("/proc/cpuinfo")).exists():
         names = [line.partition(":")[2].strip() for line in info.read_text().splitlines() if "model name" in line]
@@ -116,7 +115,7 @@ def machine() -> str:
 
 
 def table(results: Sequence[Result]) -> str:
-    """The results for a person, times in milliseconds."""
+    """Return the results as a table, times in milliseconds."""
     width = max([len(result.name) for result in results], default=4)
     lines = [f"{'what':{width}}   ratio   low - high    target  met   ours (ms)  baseline (ms)"]
     for r in results:
@@ -127,8 +126,8 @@ def table(results: Sequence[Result]) -> str:
     return "\n".join(lines)
 
 
-def json_round_trip(results: Sequence[Result], machine: str) -> str:
-    """What results.json holds: ratios alone, since times of two machines are not to be compared."""
+def results_json(results: Sequence[Result], machine: str) -> str:
+    """Return the content of results.json: ratios only, since times of two machines are not comparable."""
     keys = ("name", "ratio", "low", "high", "target")
     rows: list[dict[str, Any]] = [{key: getattr(result, key) for key in keys} for result in results]
     for row in rows:
@@ -137,11 +136,13 @@ def json_round_trip(results: Sequence[Result], machine: str) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Runs the command; a target that is missed is shown, not an error, since machines are noisy."""
+    """Run the command. A missed target is shown and is no error, since machines are noisy."""
     parser = argparse.ArgumentParser("benchmarks.run", description="Measures ratios of speed.", allow_abbrev=False)
-    parser.add_argument("--only", metavar="PATTERN", help="measure these rows alone, leave results.json as it is")
-    parser.add_argument("--folder", type=Path, default=HERE, help="where bench_*.py and results.json lie")
-    parser.add_argument("--cpu", action="store_true", help="CPU time, for a busy machine; leaves results.json as it is")
+    parser.add_argument("--only", metavar="PATTERN", help="measure only these rows; results.json is not written")
+    parser.add_argument("--folder", type=Path, default=HERE, help="folder of bench_*.py and results.json")
+    parser.add_argument(
+        "--cpu", action="store_true", help="measure CPU time, for a busy machine; results.json is not written"
+    )
     arguments = parser.parse_args(argv)
     rows = list(find_rows(arguments.folder, arguments.only or "*"))
     if not rows:
@@ -152,9 +153,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         results.append(measure(row, cpu_seconds if arguments.cpu else time.perf_counter))
     print(machine(), table(results), sep="\n")
     if arguments.only is None and not arguments.cpu:
-        # whole runs alone: ratios that stand together in the file come from one run
+        # only after complete runs: all ratios in the file come from one run
         temporary = arguments.folder / ".results.json"
-        temporary.write_text(json_round_trip(results, machine()))
+        temporary.write_text(results_json(results, machine()))
         temporary.replace(arguments.folder / "results.json")
     return 0
 

@@ -1,13 +1,11 @@
-"""Time and memory as data grow: python -m benchmarks.scale [--sizes 1000 4000 16000] [--folder FOLDER]
+"""Measure time and memory as data grow: python -m benchmarks.scale [--sizes 1000 4000 16000] [--folder FOLDER]
 
-At each size, each in a process of its own with one job and one thread: preparing, one training epoch, the driver and
-the evaluator, the networks being of recipe `quick`. Recordings are 10 s of noise, a few signals under many names.
-`--long N` adds N of half an hour by themselves: preparing them, and the driver with one of them and five networks of
-recipe `paper`.
+At each size, each stage in its own process with one job and one thread: preparing, one training epoch, the driver and
+the evaluator, with networks of recipe `quick`. Recordings are 10 s of noise, a few signals under many names. `--long N`
+adds N recordings of half an hour: preparing them, and the driver with one of them and five networks of recipe `paper`.
 
-Prints CPU seconds (of the process and its children; on an idle machine they are the clock's), the clock's seconds, and
-the most memory that was the process's own (RssAnon, looked at 20 times a second: pages of files, as those of a memory
-map, are the system's to drop).
+Prints CPU seconds (of the process and its children), wall-clock seconds, and the peak of the process's anonymous memory
+(RssAnon, sampled 20 times per second; pages of memory-mapped files are not counted).
 """
 
 from __future__ import annotations
@@ -32,44 +30,44 @@ HALF_HOUR = 462_600  # samples at 257 Hz, as INCART has
 
 
 class Cost(NamedTuple):
-    """What a process took."""
+    """Cost of a process."""
 
     cpu: float  # seconds
     clock: float  # seconds
-    memory: float  # MB of its own, at most
+    memory: float  # MB, peak of anonymous memory
 
 
 def run(*command: str) -> Cost:
-    """Runs a Python command in the repository with one thread. Raises RuntimeError where it fails."""
-    start, most, over = time.perf_counter(), [0.0], threading.Event()
+    """Run a Python command in the repository with one thread. Raises RuntimeError if it fails."""
+    start, peak, ended = time.perf_counter(), [0.0], threading.Event()
     process = subprocess.Popen(
         [sys.executable, *command], cwd=ROOT, env=os.environ | {"OMP_NUM_THREADS": "1"}, stdout=subprocess.DEVNULL
     )
-    watcher = threading.Thread(target=watch, args=(Path(f"/proc/{process.pid}/status"), most, over))
+    watcher = threading.Thread(target=watch, args=(Path(f"/proc/{process.pid}/status"), peak, ended))
     watcher.start()
     _, status, usage = os.wait4(process.pid, 0)
-    over.set()
+    ended.set()
     watcher.join()
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, most[0])
+    return Cost(usage.ru_utime + usage.ru_stime, time.perf_counter() - start, peak[0])
 
 
-def watch(status: Path, most: list[float], over: threading.Event) -> None:
-    """Keeps the largest RssAnon (MB) of a process in `most`, until it is over."""
-    while not over.wait(0.05):
+def watch(status: Path, peak: list[float], ended: threading.Event) -> None:
+    """Keep the largest RssAnon (MB) of a process in `peak`, until it has ended."""
+    while not ended.wait(0.05):
         try:
             lines = status.read_text().splitlines()
         except OSError:
             return
-        most[0] = max([most[0], *(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))])
+        peak[0] = max([peak[0], *(int(line.split()[1]) / 1000 for line in lines if line.startswith("RssAnon"))])
 
 
-# What the processes do, by name: `python -m benchmarks.scale --step NAME ARGUMENT...`
+# The steps, each in its own process: `python -m benchmarks.scale --step NAME ARGUMENT...`
 
 
 def prepare(data: str, work: str) -> None:
-    """Prepares a folder."""
+    """Prepare a folder."""
     from leadwise.data.prepare import prepare_dataset
     from leadwise.recipes import QUICK
 
@@ -77,7 +75,7 @@ def prepare(data: str, work: str) -> None:
 
 
 def epoch(data: str, work: str) -> None:
-    """Trains for one epoch on prepared recordings."""
+    """Train for one epoch on prepared recordings."""
     import torch
 
     from leadwise.data.dataset import load_dataset
@@ -95,7 +93,7 @@ def epoch(data: str, work: str) -> None:
 
 
 def model(folder: str, recipe: str, networks: str) -> None:
-    """Writes a model that never learned."""
+    """Write an untrained model."""
     from leadwise.decision.rules import Predictions
     from leadwise.model.folder import ModelMetadata, fold_file, save_metadata, save_network
     from leadwise.network.se_resnet import SEResNet
@@ -115,12 +113,12 @@ STEPS: dict[str, Callable[..., None]] = {"prepare": prepare, "epoch": epoch, "mo
 
 
 def step(name: str, *arguments: str) -> Cost:
-    """One of `STEPS` in a process of its own."""
+    """Run one of `STEPS` in its own process."""
     return run("-m", "benchmarks.scale", "--step", name, *arguments)
 
 
 def measure(folder: Path, size: int) -> dict[str, Cost]:
-    """Each stage's cost with so many recordings."""
+    """Return the cost of each stage with `size` recordings."""
     data, work, outputs, network = (str(folder / f"{name}{size}") for name in ("data", "work", "outputs", "model"))
     write_recordings(Path(data), size)
     step("model", network, "quick", "2")
@@ -133,32 +131,32 @@ def measure(folder: Path, size: int) -> dict[str, Cost]:
 
 
 def measure_long(folder: Path, count: int) -> dict[str, Cost]:
-    """Preparing so many recordings of half an hour at 257 Hz; the driver with one, five networks of recipe `paper`."""
-    several, one, network = folder / "long", folder / "one", str(folder / "paper")
-    one.mkdir()
+    """Return the cost of preparing `count` recordings of half an hour at 257 Hz, and of the driver with one of them."""
+    several, single, network = folder / "long", folder / "single", str(folder / "paper")
+    single.mkdir()
     several.mkdir()
     for index in range(count):
         write_recording(several, f"I{index:04d}", HALF_HOUR, 257, seed=index)
-    write_recording(one, "I0000", HALF_HOUR, 257)
+    write_recording(single, "I0000", HALF_HOUR, 257)
     step("model", network, "paper", "5")
     return {
         "prepare": step("prepare", str(several), str(folder / "work")),
-        "driver": run("driver.py", network, str(one), str(folder / "answers"), "--jobs", "1", "--threads", "1"),
+        "driver": run("driver.py", network, str(single), str(folder / "answers"), "--jobs", "1", "--threads", "1"),
     }
 
 
 def main() -> None:
-    """Runs the command."""
+    """Run the command."""
     parser = argparse.ArgumentParser("benchmarks.scale", description="Time and memory as data grow.")
     parser.add_argument("--sizes", type=int, nargs="*", default=[1000, 4000, 16000], help="recordings")
     parser.add_argument("--long", type=int, default=0, metavar="N", help="also N recordings of half an hour")
-    parser.add_argument("--folder", type=Path, help="where the files go, for a while; the system's temporary folder")
+    parser.add_argument("--folder", type=Path, help="where to put the files; by default the system's temporary folder")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.step:
         STEPS[arguments.step[0]](*arguments.step[1:])
         return
-    print("recordings  stage      CPU (s)  clock (s)  ms CPU a recording  own memory (MB)", flush=True)
+    print("recordings  stage      CPU (s)  clock (s)  ms CPU / recording  own memory (MB)", flush=True)
     with tempfile.TemporaryDirectory(prefix="scale_", dir=arguments.folder) as folder:
         for size in arguments.sizes:
             show(size, measure(Path(folder), size))
@@ -169,7 +167,7 @@ def main() -> None:
 
 
 def show(size: int, costs: dict[str, Cost]) -> None:
-    """A line for each stage."""
+    """Print one line for each stage."""
     for name, cost in costs.items():
         each = 1000 * cost.cpu / size
         print(f"{size:10,}  {name:9} {cost.cpu:8.1f}  {cost.clock:9.1f}  {each:18.2f}  {cost.memory:15.0f}", flush=True)

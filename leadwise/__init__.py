@@ -1,7 +1,7 @@
-"""Leadwise: 24 diagnoses from 12-lead ECGs; docs/library.md shows the library, docs/architecture.md what lies where.
+"""Find 24 diagnoses in 12-lead ECGs: `leadwise.load("MODEL").predict("path/to/record")`.
 
-`leadwise.load("MODEL").predict("path/to/record")` is the whole of it. What stands in `__all__` is found when it is
-first asked for, so that `import leadwise` alone loads neither torch nor NumPy.
+docs/library.md shows the library, docs/architecture.md the packages. The names in `__all__` are imported when they are
+first used, so that `import leadwise` alone loads neither torch nor NumPy.
 """
 
 from __future__ import annotations
@@ -19,23 +19,21 @@ if _TYPE_CHECKING:
     from leadwise.challenge.metric import Scores as Scores
     from leadwise.model.folder import ModelError as ModelError
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 __all__ = ["Classifier", "ModelError", "Result", "Scores", "__version__", "evaluate", "load", "simulate"]
 
-_PLACES = {"ModelError": "model.folder", "Scores": "challenge.metric"}  # all others are the api's
+_PLACES = {"ModelError": "model.folder", "Scores": "challenge.metric"}  # of all others: api
 
 
 def __getattr__(name: str) -> _Any:
-    """What is in `__all__`, from the module that has it, imported now (PEP 562)."""
+    """Import a name of `__all__` from its module (PEP 562)."""
     if name not in __all__:
         raise AttributeError(f"module 'leadwise' has no attribute {name!r}")
     if name == "simulate":
         return _import_module("leadwise.simulate")
-    value = getattr(_import_module(f"leadwise.{_PLACES.get(name, 'api')}"), name)
-    globals()[name] = value  # the next one who asks finds it at once
-    return value
+    globals()[name] = getattr(_import_module(f"leadwise.{_PLACES.get(name, 'api')}"), name)
+    return globals()[name]
 
 
 def __dir__() -> list[str]:
-    """So that a notebook's completion shows what there is."""
     return sorted({*globals(), *__all__})

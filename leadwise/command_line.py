@@ -1,7 +1,7 @@
 """Build click commands from the option tables of `options.py`, and read the LEADWISE_ variables through them.
 
-A flag wins over its variable. An unknown flag or variable, or a value that cannot be, ends the command with one line on
-standard error and exit status 2; what fails ends it with status 1, Ctrl-C with 130.
+A flag wins over its variable. An unknown flag or variable, or an invalid value, ends the command with one line on
+standard error and exit status 2, a failure with status 1, Ctrl-C with 130.
 """
 
 from __future__ import annotations
@@ -17,30 +17,10 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from leadwise.options import KNOWN_VARIABLES, Kind, Option, Options, Origin
+from leadwise.options import KNOWN_VARIABLES, Option, Options, Origin, Switch
 
 PREFIX = "LEADWISE"
 Table = TypeVar("Table", bound=Options)
-
-
-class _KindType(click.ParamType[Any]):
-    """A click type that converts text as a `Kind` does."""
-
-    def __init__(self, kind: Kind) -> None:
-        self.kind, self.name = kind, kind.metavar
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Convert text; keep what is a value already."""
-        if not isinstance(value, str):
-            return value
-        try:
-            return self.kind.convert(value)
-        except ValueError as expected:
-            self.fail(f"{value!r} is not {expected}", param, ctx)
-
-
-class _SwitchType(_KindType, click.types.BoolParamType):
-    """A switch: click wants a boolean type for a pair of flags."""
 
 
 class _Command(click.Command):
@@ -53,8 +33,16 @@ class _Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with the positional arguments and the table."""
-        names = [one.name for one in self.table.table()]
-        ctx.params["options"] = _table(self.table, ctx, {name: ctx.params.pop(name) for name in names})
+        values, origins = {}, {}
+        for one in self.table.table():
+            value, source = ctx.params.pop(one.name), ctx.get_parameter_source(one.name)
+            if source is ParameterSource.ENVIRONMENT:
+                origins[one.name] = Origin(one.variable)
+            elif source is ParameterSource.COMMANDLINE:
+                origins[one.name] = Origin(one.flag, os.environ.get(one.variable) or None)
+            if one.name in origins:
+                values[one.name] = value
+        ctx.params["options"] = self.table(origins=origins, **values)
         return super().invoke(ctx)
 
 
@@ -62,11 +50,11 @@ def command(table: type[Options], help: str) -> Callable[[Callable[..., int | No
     """Make a click command of a function that takes positional arguments and `options`, an instance of `table`.
 
     The function returns its exit status, or None for 0. The command returns the status instead of exiting, prints one
-    line for a ValueError, OSError or usage error, and reads `sys.argv` where it is given no arguments.
+    line for a ValueError, OSError or usage error, and reads `sys.argv` if it is called without arguments.
     """
 
     def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
-        name = f"{Path(function.__code__.co_filename).name}"
+        name = Path(function.__code__.co_filename).name
         made = _Command(name, callback=function, table=table, help=help, epilog="A flag wins over its variable.")
         made.params = [*reversed(getattr(function, "__click_params__", [])), *made.params]
 
@@ -82,7 +70,7 @@ def command(table: type[Options], help: str) -> Callable[[Callable[..., int | No
 def from_environment(table: type[Table]) -> Table:
     """Read the options from the LEADWISE_ variables alone, for functions that the organisers' scripts call.
 
-    Exits with status 2 and one line on standard error if a variable is unknown or its value cannot be.
+    Exits with status 2 and one line on standard error for an unknown variable or an invalid value.
     """
     empty = _Command("", callback=lambda options: options, table=table)
     try:
@@ -114,26 +102,14 @@ def _run(made: click.Command, argv: Sequence[str]) -> int:
 
 def _click_option(one: Option) -> click.Option:
     text = f"{one.help} [{one.variable}; default: {one.default}]"
-    if one.kind.is_switch:
+    if isinstance(one.kind, Switch):
         flags = f"{one.flag}/{one.flag.replace('--', '--no-', 1)}"
-        return click.Option([flags], default=None, help=text, type=_SwitchType(one.kind))
-    return click.Option([one.flag], default=None, help=text, type=_KindType(one.kind), metavar=one.kind.metavar)
-
-
-def _table(table: type[Table], context: click.Context, values: dict[str, Any]) -> Table:
-    """Build the table from the values that were given, with the origin of each."""
-    origins = {}
-    for one in table.table():
-        source = context.get_parameter_source(one.name)
-        if source is ParameterSource.ENVIRONMENT:
-            origins[one.name] = Origin(one.variable)
-        elif source is ParameterSource.COMMANDLINE:
-            origins[one.name] = Origin(one.flag, os.environ.get(one.variable) or None)
-    return table(origins=origins, **{name: values[name] for name in origins})
+        return click.Option([flags], default=None, help=text, type=one.kind)
+    return click.Option([one.flag], default=None, help=text, type=one.kind, metavar=one.kind.name)
 
 
 def _check_variables() -> None:
-    """Raise UsageError if a LEADWISE_ variable is set that no command knows."""
+    """Raise UsageError for a LEADWISE_ variable that no command knows."""
     for name in os.environ:
         if name.startswith(f"{PREFIX}_") and name not in KNOWN_VARIABLES:
             nearest = difflib.get_close_matches(name, KNOWN_VARIABLES, n=1)

@@ -1,7 +1,7 @@
 """Define the options of every command as dataclasses: one field per option, one table per command.
 
-The field `batch_size` is the flag `--batch-size` and the variable `LEADWISE_BATCH_SIZE`. `command_line.py` builds click
-options from these tables; a program may also construct them directly, which needs no click. Imports no torch.
+The field `batch_size` is the flag `--batch-size` and the variable `LEADWISE_BATCH_SIZE`. `command_line.py` makes click
+commands from these tables; a program may construct a table directly. Imports no torch.
 """
 
 from __future__ import annotations
@@ -13,74 +13,53 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import click
+
 from leadwise.recipes import DEFAULT_RECIPE, RECIPES
 
 
-@dataclass(frozen=True)
-class Kind:
-    """How the text of an option becomes its value. `convert` raises ValueError with what it expects instead."""
+class Kind(click.ParamType[Any]):
+    """A click type that checks the text of an option and converts it to a value."""
 
-    metavar: str
-    convert: Callable[[str], Any]
-    is_switch: bool = False  # a pair of flags without a value: --fresh, --no-fresh
+    def __init__(
+        self, metavar: str, expected: str, accepts: Callable[[str], object], value: Callable[[str], Any] = str
+    ) -> None:
+        self.name, self.expected, self.accepts, self.value = metavar, expected, accepts, value
+
+    def convert(self, value: Any, param: click.Parameter | None = None, ctx: click.Context | None = None) -> Any:
+        """Return the value of a text; keep other values, which are defaults."""
+        if isinstance(value, str) and not self.accepts(value):
+            self.fail(f"{value!r} is not {self.expected}", param, ctx)
+        return self.value(value) if isinstance(value, str) else value
+
+
+class Switch(Kind, click.types.BoolParamType):
+    """A pair of flags without a value: --fresh, --no-fresh. click wants a boolean type for it."""
 
 
 def whole(minimum: int) -> Kind:
-    """Accept a whole number of at least `minimum`, written in digits alone."""
-
-    def convert(text: str) -> int:
-        # int() alone would take "1_000" and " 7 " too
-        if not (text.isascii() and text.isdigit() and int(text) >= minimum):
-            raise ValueError(f"a whole number of at least {minimum}")
-        return int(text)
-
-    return Kind("N", convert)
+    """Accept a whole number of at least `minimum`, in digits alone; int() would take "1_000" and " 7 " too."""
+    accepts = lambda text: text.isascii() and text.isdigit() and int(text) >= minimum  # noqa: E731
+    return Kind("N", f"a whole number of at least {minimum}", accepts, int)
 
 
 def choice(*names: str) -> Kind:
     """Accept one of a few names."""
-
-    def convert(text: str) -> str:
-        if text not in names:
-            raise ValueError(f"one of {', '.join(names)}")
-        return text
-
-    return Kind("{" + ",".join(names) + "}", convert)
+    return Kind("{" + ",".join(names) + "}", f"one of {', '.join(names)}", names.__contains__)
 
 
 def file(*endings: str) -> Kind:
-    """Accept a file name with one of these endings, in any case; any name where no ending is given."""
-
-    def convert(text: str) -> Path:
-        if not text:
-            raise ValueError("the name of a file")
-        if endings and not text.lower().endswith(endings):
-            raise ValueError(f"the name of a file that ends in {', '.join(endings)}")
-        return Path(text)
-
-    return Kind("FILE", convert)
+    """Accept a file name with one of these endings, in any case; without endings any name."""
+    expected = f"the name of a file{' that ends in ' if endings else ''}{', '.join(endings)}"
+    return Kind("FILE", expected, lambda text: text.lower().endswith(endings) if endings else text, Path)
 
 
-def _folder(text: str) -> Path:
-    if not text:
-        raise ValueError("the name of a folder")
-    return Path(text)
-
-
-def _hours(text: str) -> float:
-    if not re.fullmatch(r"[0-9]+(\.[0-9]+)?", text) or float(text) == 0:
-        raise ValueError("a number of hours above 0")
-    return float(text)
-
-
-def _switch(text: str) -> bool:
-    states = {"1": True, "yes": True, "true": True, "on": True, "0": False, "no": False, "false": False, "off": False}
-    if text.lower() not in states:
-        raise ValueError("1 or 0 (yes or no, true or false, on or off)")
-    return states[text.lower()]
-
-
-FOLDER, HOURS, SWITCH = Kind("FOLDER", _folder), Kind("HOURS", _hours), Kind("", _switch, is_switch=True)
+STATES = dict.fromkeys(("1", "yes", "true", "on"), True) | dict.fromkeys(("0", "no", "false", "off"), False)
+STATES_IN_WORDS = "1 or 0 (yes or no, true or false, on or off)"
+SWITCH = Switch("", STATES_IN_WORDS, lambda text: text.lower() in STATES, lambda text: STATES[text.lower()])
+FOLDER = Kind("FOLDER", "the name of a folder", bool, Path)
+NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+HOURS = Kind("HOURS", "a number of hours above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
 
 
 def cores() -> int:
@@ -92,7 +71,7 @@ def cores() -> int:
 
 @dataclass(frozen=True)
 class Origin:
-    """Where the value of an option came from."""
+    """The source of an option's value."""
 
     name: str  # "--epochs" or "LEADWISE_EPOCHS"
     overridden: str | None = None  # text of the variable that a flag replaced
@@ -120,7 +99,7 @@ class Option:
 
 def option(kind: Kind, help: str, default: Any = None, default_words: str = "") -> Any:
     """Declare a field of a table, with its default (called if it is callable) and the words for it in --help."""
-    words = default_words or ("off" if kind.is_switch else str(default))
+    words = default_words or ("off" if isinstance(kind, Switch) else str(default))
     how: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return dataclasses.field(**how, metadata={"kind": kind, "help": help, "default": words})
 
@@ -136,14 +115,14 @@ class Options:
         """Return the options in the order of --help."""
         return tuple(Option(f.name, **f.metadata) for f in dataclasses.fields(cls) if "kind" in f.metadata)
 
-    def overrides(self, owner: str = "", standing: Mapping[str, Any] | None = None) -> list[str]:
-        """Describe each option whose value differs from the one that would hold without it, one line each.
+    def overrides(self, owner: str = "", defaults: Mapping[str, Any] | None = None) -> list[str]:
+        """Describe each option whose value replaces another one, one line each.
 
-        `standing` maps names to the values of `owner`, which hold without the options; an option that is not among them
-        is compared with its default. Example: "epochs: 12 (recipe robust has 10), from LEADWISE_EPOCHS".
+        `defaults` are values of `owner` that hold without the options; the others are the defaults of the table.
+        Example: "epochs: 12 (recipe robust has 10), from LEADWISE_EPOCHS".
         """
         usual = {f.name: (f.default, f"default {f.default}") for f in dataclasses.fields(self)}
-        usual |= {name: (value, f"{owner} has {value}") for name, value in (standing or {}).items()}
+        usual |= {name: (value, f"{owner} has {value}") for name, value in (defaults or {}).items()}
         lines = []
         for one in (one for one in self.table() if one.name in self.origins):
             value, origin = getattr(self, one.name), self.origins[one.name]

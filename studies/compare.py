@@ -1,8 +1,8 @@
-"""Two sets of outputs for the same recordings, compared: python -m studies.compare LABELS OUTPUTS_A OUTPUTS_B
+"""Compare two sets of outputs for the same recordings: python -m studies.compare LABELS OUTPUTS_A OUTPUTS_B
 
-Prints the evaluator's seven figures of both and their differences, then, for the challenge metric, the paired
-bootstrap: recordings are drawn with replacement, the same ones for both, and the difference is computed each time. Its
-middle 95 % is the interval; where it does not hold 0, recordings like these tell the two apart.
+Prints the evaluator's seven figures of both, their differences, and a paired bootstrap of the challenge metric:
+recordings are drawn with replacement, the same ones for both sets, and the difference is computed for each draw. The
+middle 95 % of the differences is the interval. If it excludes 0, the two differ on recordings like these.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from typing import NamedTuple
 
 import numpy as np
 
-from leadwise.challenge.evaluation import figures_by_name, read_folders
+from leadwise.challenge.evaluation import read_folders, scores_by_name
 from leadwise.challenge.metric import evaluate
 from leadwise.report.statistics import REPLICATES, SEED, Rewards, bootstrap_scores, rewards_of
 
 
 class Difference(NamedTuple):
-    """The challenge metric of B less that of A."""
+    """The challenge metric of B minus that of A."""
 
     value: float
-    low: float  # the middle 95 % of the bootstrap ...
-    high: float
-    above: float  # ... and the share of it in which B is the better one
+    low: float  # 2.5th percentile of the bootstrap
+    high: float  # 97.5th percentile
+    share_better: float  # of the bootstrap samples in which B scores higher
 
 
 def compare(a: Rewards, b: Rewards, replicates: int = REPLICATES, seed: int = SEED) -> Difference:
-    """The difference in the challenge metric of two programs' answers to the same recordings, with its interval.
+    """Return the difference in the challenge metric of two sets of answers to the same recordings, with its interval.
 
-    Raises ValueError where the recordings are not the same.
+    Raises ValueError if the recordings are not the same.
     """
     if not np.array_equal(a.correct, b.correct) or not np.array_equal(a.inactive, b.inactive):
         raise ValueError("these are answers to different recordings")
@@ -40,17 +40,17 @@ def compare(a: Rewards, b: Rewards, replicates: int = REPLICATES, seed: int = SE
 
 
 def main(labels: str, *folders: str) -> None:
-    """Prints the table and the paired bootstrap."""
-    read = [read_folders(labels, folder) for folder in folders]
-    a, b = (figures_by_name(evaluate(one.labels, one.answers, one.scores)) for one in read)
+    """Print the table and the paired bootstrap."""
+    outputs = [read_folders(labels, folder) for folder in folders]
+    a, b = (scores_by_name(evaluate(each.labels, each.answers, each.scores)) for each in outputs)
     print(f"{'':18}{'A':>8}{'B':>8}{'B - A':>8}")
     for name in a:
         print(f"{name:18}{a[name]:8.3f}{b[name]:8.3f}{b[name] - a[name]:+8.3f}")
-    found = compare(*(rewards_of(one.labels, one.answers) for one in read))
+    difference = compare(*(rewards_of(each.labels, each.answers) for each in outputs))
     print(
-        f"\nchallenge metric, B - A: {found.value:+.3f}, 95 % interval {found.low:+.3f} to {found.high:+.3f}"
-        f" ({REPLICATES} paired bootstrap samples of {len(read[0].headers)} recordings, seed {SEED});"
-        f" B is better in {100 * found.above:.1f} % of them"
+        f"\nchallenge metric, B - A: {difference.value:+.3f}, 95 % interval {difference.low:+.3f} to"
+        f" {difference.high:+.3f} ({REPLICATES} paired bootstrap samples of {len(outputs[0].headers)} recordings,"
+        f" seed {SEED}); B is better in {100 * difference.share_better:.1f} % of them"
     )
 
 

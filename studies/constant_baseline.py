@@ -1,7 +1,7 @@
-"""The score of knowing nothing: python -m studies.constant_baseline MODEL LABELS
+"""Score the constant baseline: python -m studies.constant_baseline MODEL LABELS
 
-Answers every recording in the folder LABELS with the prior of the model in MODEL (the training recordings' class
-frequencies as scores, the best constant labels) and prints the evaluator's figures for that.
+Gives every recording in the folder LABELS the same answer, the training prior of the model in MODEL (class frequencies
+as scores, best constant labels), and prints the evaluator's figures.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from leadwise.challenge.classes import label_vector
 from leadwise.challenge.evaluation import find_headers, scores_table
 from leadwise.challenge.metric import evaluate
 from leadwise.ecg.header import header_codes
-from leadwise.model.folder import read_metadata
+from leadwise.model.folder import ModelError, read_metadata
 
 
 def main(model: str, labels_folder: str) -> None:
-    """Prints the two lines."""
+    """Print the two lines of the evaluator."""
     prior = read_metadata(model)["prior"]
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in find_headers(labels_folder)])
     answers = np.tile(np.array(prior["labels"], bool), (len(labels), 1))
@@ -29,4 +29,7 @@ def main(model: str, labels_folder: str) -> None:
 if __name__ == "__main__":
     if len(sys.argv) != 3:
         sys.exit("usage: python -m studies.constant_baseline MODEL LABELS")
-    main(*sys.argv[1:])
+    try:
+        main(*sys.argv[1:])
+    except (ModelError, ValueError, OSError) as error:
+        sys.exit(f"studies.constant_baseline: {error}")

@@ -1,7 +1,4 @@
-"""A drawing of the network from its recipe's numbers: the way of a window above, the inside of a block below.
-
-Knows recipes alone, no weights and no tensors.
-"""
+"""Draw the network of a recipe from its numbers: the sequence of layers above, the inside of a block below."""
 
 from __future__ import annotations
 
@@ -25,41 +22,41 @@ from leadwise.report.sheet.paper import (
 )
 
 WIDTH, HEIGHT = 212.0, 112.0  # mm
-TALL, MIDDLE = 34.0, 84.0  # mm, of the highest box, and the line on which the boxes stand
-INSIDE = 24.0  # mm, the same of the block's inside
+TALL, MIDDLE = 34.0, 84.0  # mm: height of the highest box, centre line of the boxes
+INSIDE = 24.0  # mm: centre line of the inside of a block
 Box = tuple[str, float]  # text, width in mm
 
 
 def draw_network(recipe: Recipe) -> Figure:
-    """The picture; its label is its text alternative."""
+    """Draw the network; the label of the figure is its text alternative."""
     with own_settings():
         figure, page = new_page(WIDTH, HEIGHT)
-        _draw_way(page, recipe)
+        _draw_layers(page, recipe)
         _draw_block(page, recipe)
     figure.set_label(_alternative(recipe))
     return figure
 
 
-def steps_of(recipe: Recipe) -> list[tuple[str, int, int]]:
-    """Name, channels and length of what a window becomes on its way, from the input to the last block."""
+def layer_shapes(recipe: Recipe) -> list[tuple[str, int, int]]:
+    """Return name, channels and length of each output, from the input window to the last block."""
     network, samples = recipe.network, recipe.signal.window
-    steps = [("window", network.leads, samples)]
+    shapes = [("window", network.leads, samples)]
     samples = -(-samples // 2)
     samples = -(-samples // 2)  # convolution with stride 2, then max pool with stride 2
-    steps.append(("stem", network.stem_channels, samples))
+    shapes.append(("stem", network.stem_channels, samples))
     for number, (before, after) in enumerate(pairwise((network.stem_channels, *network.block_channels)), 1):
         samples = samples if before == after else -(-samples // 2)
-        steps.append((f"block {number}", after, samples))
-    return steps
+        shapes.append((f"block {number}", after, samples))
+    return shapes
 
 
-def _draw_way(page: Axes, recipe: Recipe) -> None:
-    """Each step as a box: the longer in time the wider, the more channels the higher."""
-    steps, network = steps_of(recipe), recipe.network
-    most, longest = max(channels for _, channels, _ in steps), steps[0][2]
-    add_text(page, 4, HEIGHT - 6, "The way of a window", 9, fontweight="bold")
+def _draw_layers(page: Axes, recipe: Recipe) -> None:
+    """Draw each output as a box: width by length in time, height by channels."""
+    shapes, network = layer_shapes(recipe), recipe.network
+    most, longest = max(channels for _, channels, _ in shapes), shapes[0][2]
+    add_text(page, 4, HEIGHT - 6, "From a window to 24 probabilities", 9, fontweight="bold")
     left, before = 4.0, None
-    for name, channels, samples in steps:
+    for name, channels, samples in shapes:
         width, height = 5 + 14 * samples / longest, 6 + (TALL - 6) * (channels / most) ** 0.5
         colour = PALE if name == "window" else ORANGE if name == "stem" else BLUE
         if before is not None:
@@ -73,7 +70,7 @@ def _draw_way(page: Axes, recipe: Recipe) -> None:
 
 
 def _draw_end(page: Axes, before: float, left: float, features: str, recipe: Recipe) -> None:
-    """Mean over time, age and sex beside it, the classes."""
+    """Draw the mean over time, the branch of age and sex, and the classes."""
     network, height = recipe.network, 20.0
     _arrow(page, before, left, MIDDLE)
     for text, below, width in (
@@ -93,13 +90,13 @@ def _draw_end(page: Axes, before: float, left: float, features: str, recipe: Rec
 
 
 def _draw_block(page: Axes, recipe: Recipe) -> None:
-    """The inside of a residual block, the squeeze-and-excitation branch above, the shortcut below."""
+    """Draw the inside of a residual block, the squeeze-and-excitation branch above, the shortcut below."""
     network = recipe.network
     add_text(page, 4, 46, "Inside a block", 9, fontweight="bold")
     kernel = f"convolution {network.kernel}"
     boxes: list[Box] = [
-        (f"{kernel}\n(stride 2 where it widens)", 33), ("batch norm\nReLU", 17), (f"dropout\n{network.dropout:g}", 13),
-        (kernel, 21), ("batch norm", 17),
+        (f"{kernel}\n(stride 2 where the width changes)", 33), ("batch norm\nReLU", 17),
+        (f"dropout\n{network.dropout:g}", 13), (kernel, 21), ("batch norm", 17),
     ]  # fmt: skip
     left, height = 14.0, 10.0
     _arrow(page, 4, left, INSIDE)
@@ -121,7 +118,7 @@ def _draw_block(page: Axes, recipe: Recipe) -> None:
     low, end = INSIDE - 14, left + 25.5
     corners = [(8, INSIDE), (8, low), (end, low), (end, INSIDE - height / 2)]
     add_lines(page, list(pairwise(corners)), 0.3, BLACK)
-    shortcut = "the input itself; where channels or length change, convolution 1 and batch norm"
+    shortcut = "identity, or convolution 1 and batch norm where the shape changes"
     add_text(page, (8 + end) / 2, low + 1.5, shortcut, 6.5, ha="center")
 
 
@@ -137,5 +134,7 @@ def _arrow(page: Axes, start: float, end: float, y: float) -> None:
 
 
 def _alternative(recipe: Recipe) -> str:
-    way = ", then ".join(f"{name} {channels} x {samples}" for name, channels, samples in steps_of(recipe))
-    return f"The network of recipe {recipe.name}: {way}, then the mean over time, joined with age and sex, 24 classes."
+    layers = ", then ".join(f"{name} {channels} x {samples}" for name, channels, samples in layer_shapes(recipe))
+    return (
+        f"The network of recipe {recipe.name}: {layers}, then the mean over time, joined with age and sex, 24 classes."
+    )

@@ -1,8 +1,8 @@
-"""The pictures of README and docs: python -m studies.pictures MODEL RECORDINGS
+"""Make the pictures of README and docs: python -m studies.pictures MODEL RECORDINGS
 
-Writes docs/pictures/: the network of recipe `paper` (network.svg), the sheet of the first of the RECORDINGS with the
-model's answer (ecg.png), and the top of the model's report in a browser (report.png; needs Chromium). From simulated
-ECGs: docs/tutorial.md makes work/model and work/test.
+Writes docs/pictures/: the network of recipe `paper` (network.svg), the ECG sheet of the first of the RECORDINGS with
+the model's answer (ecg.png), and the top of the model's report in a browser (report.png; needs Chromium). The simulated
+ECGs of docs/getting-started.md make work/model and work/test.
 """
 
 from __future__ import annotations
@@ -21,11 +21,10 @@ from leadwise.ecg.discovery import find_recordings
 from leadwise.model.ensemble import load_model
 from leadwise.model.scoring import score_files
 from leadwise.recipes import RECIPES
-from leadwise.report.annotated_recording import evidence_of, load_annotated
-from leadwise.report.answer_sheet import draw_answer
-from studies.network_drawing import draw_network
+from leadwise.report.annotated_recording import draw_annotated, evidence_of, load_annotated
 from leadwise.report.sheet.paper import figure_bytes
 from leadwise.util.files import atomic_write
+from studies.network_drawing import draw_network
 
 FOLDER = Path(__file__).resolve().parents[1] / "docs" / "pictures"
 LARGEST = 150_000  # bytes
@@ -33,12 +32,12 @@ WIDTH, HEIGHT = 1000, 1150  # of the browser's window
 
 
 def main(model: Path, recordings: Path) -> None:
-    """Writes the pictures and says how large they are."""
+    """Write the pictures and print their sizes."""
     FOLDER.mkdir(exist_ok=True)
     pictures = {
         "network.svg": figure_bytes(draw_network(RECIPES["paper"]), "svg"),
-        "ecg.png": small(sheet(model, find_recordings(recordings)[0])),
-        "report.png": small(screenshot(model / "report.html")),
+        "ecg.png": reduce_colours(sheet(model, find_recordings(recordings)[0])),
+        "report.png": reduce_colours(screenshot(model / "report.html")),
     }
     for name, content in pictures.items():
         with atomic_write(FOLDER / name) as handle:
@@ -47,20 +46,20 @@ def main(model: Path, recordings: Path) -> None:
 
 
 def sheet(folder: Path, record: Path) -> bytes:
-    """The sheet of one recording with its answer and its evidence, as PNG."""
+    """Return the sheet of one recording with its answer and evidence, as PNG."""
     model = load_model(folder)
     result = result_of(model, next(iter(score_files(model, [record], batch=1))), record)
-    look = load_annotated(record)
-    if look is None:
+    annotated = load_annotated(record)
+    if annotated is None:
         raise ValueError(f"{record} cannot be drawn")
-    return figure_bytes(draw_answer(model, look, result, evidence_of(model, look, result)), "png", 100)
+    return figure_bytes(draw_annotated(model, annotated, result, evidence_of(model, annotated, result)), "png", 100)
 
 
 def screenshot(page: Path) -> bytes:
-    """The top of a page as a browser shows it, as PNG."""
+    """Return the top of a page as a browser shows it, as PNG."""
     program = shutil.which("chromium")
     if program is None:
-        raise OSError("no chromium to open the report in")
+        raise OSError("Chromium is not installed; report.png needs it")
     with tempfile.TemporaryDirectory() as folder:
         shot = Path(folder) / "shot.png"
         options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--user-data-dir={folder}"]
@@ -70,8 +69,8 @@ def screenshot(page: Path) -> bytes:
         return shot.read_bytes()
 
 
-def small(png: bytes, colours: int = 64) -> bytes:
-    """The picture in so few colours."""
+def reduce_colours(png: bytes, colours: int = 64) -> bytes:
+    """Return the picture with a palette of `colours` colours."""
     buffer = io.BytesIO()
     with Image.open(io.BytesIO(png)) as image:
         image.convert("RGB").quantize(colours).save(buffer, "PNG", optimize=True)

@@ -1,7 +1,7 @@
-"""From which heart rate down do readers write *sinus bradycardia*? python -m studies.rates FOLDER...
+"""Count sinus bradycardia labels by heart rate: python -m studies.rates FOLDER...
 
-For each folder of recordings, by heart rate (found in the signal), how many there are and how many have the label.
-Textbooks say 60 a minute; hospitals do as they are used to.
+For each folder of recordings, prints the number of recordings and of labels in each range of heart rates, measured in
+the signal. The textbook criterion is below 60 per minute; hospitals use other limits.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from leadwise.ecg.repairs import RecordingError
 from leadwise.recipes import SignalRecipe
 
 SIGNAL = SignalRecipe(sampling_frequency=250, unit="mV", resampling="polyphase")
-EDGES = (0, 45, 50, 55, 60, 65, 75)  # beats a minute
+EDGES = (0, 45, 50, 55, 60, 65, 75)  # beats per minute
 
 
 def main(folder: Path) -> None:
-    """Prints the table of one folder."""
-    rates, label_prevalence = [], []
+    """Print the table of one folder."""
+    rates, labelled = [], []
     code = find_diagnosis("SB").code
     for path in find_recordings(folder):
         try:
@@ -36,16 +36,19 @@ def main(folder: Path) -> None:
             continue
         if rate is not None:
             rates.append(rate)
-            label_prevalence.append(code in recording.header.codes)
-    place = np.digitize(rates, EDGES)
+            labelled.append(code in recording.header.codes)
+    bins = np.digitize(rates, EDGES)
     print(folder)
     for k, (low, high) in enumerate(pairwise(EDGES), start=1):
-        mine = np.array(label_prevalence)[place == k]
-        print(f"  {low:3} to {high:3} beats a minute: {len(mine):5} recordings, {mine.sum():4} sinus bradycardia")
+        inside = np.array(labelled)[bins == k]
+        print(f"  {low:3} to {high:3} beats a minute: {len(inside):5} recordings, {inside.sum():4} sinus bradycardia")
 
 
 if __name__ == "__main__":
     if len(sys.argv) < 2:
         sys.exit("usage: python -m studies.rates FOLDER...")
-    for name in sys.argv[1:]:
-        main(Path(name))
+    try:
+        for name in sys.argv[1:]:
+            main(Path(name))
+    except (ValueError, OSError) as error:
+        sys.exit(f"studies.rates: {error}")

@@ -1,7 +1,7 @@
-"""Kinds of bad input, written to a folder, and what the driver makes of them: the tables of docs/file-formats.md.
+"""Write recordings with every kind of bad input, and the tables of docs/file-formats.md with the outcome of each.
 
 `python -m tests.bad_input` writes the tables; tests/test_bad_input.py runs the driver over the same recordings and
-compares. Each kind is one recording that is good but for one thing, unless its title says more.
+compares. Each kind is one recording with a single defect, unless its title says more.
 """
 
 from __future__ import annotations
@@ -33,81 +33,81 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCUMENT = ROOT / "docs" / "file-formats.md"
 GOOD = np.random.default_rng(1).integers(-3000, 3000, (12, 600)).astype(np.int16)
 
-Content = str | bytes | Callable[[Path], object] | None  # of a file; or what makes it; or none
+Content = str | bytes | Callable[[Path], object] | None  # of a file, or a function that makes it, or no file
 
 
 @dataclass(frozen=True)
 class Kind:
-    """One kind of bad input: a title, and what the recording's files are."""
+    """One kind of bad input: a title and the recording's files."""
 
     title: str
     header: Content = ""
     signal: Content = None
-    others: Mapping[str, bytes] | None = None  # further files, by their endings
-    name: str = ""  # of the recording, where it matters
-    endings: tuple[str, str] = (".hea", ".mat")
+    others: Mapping[str, bytes] | None = None  # further files, by suffix
+    name: str = ""  # of the recording, if it matters
+    suffixes: tuple[str, str] = (".hea", ".mat")
 
     def write(self, folder: Path, name: str) -> None:
-        """Writes the recording."""
-        for ending, content in zip(self.endings, (self.header, self.signal), strict=True):
-            path = folder / (name + ending)
+        """Write the recording."""
+        for suffix, content in zip(self.suffixes, (self.header, self.signal), strict=True):
+            path = folder / (name + suffix)
             if callable(content):
                 content(path)
             elif content is not None:
                 data = content.encode() if isinstance(content, str) else content
                 path.write_bytes(data.replace(b"X0001", os.fsencode(name)))
-        for ending, data in (self.others or {}).items():
-            (folder / (name + ending)).write_bytes(data)
+        for suffix, data in (self.others or {}).items():
+            (folder / (name + suffix)).write_bytes(data)
 
 
-# --- Good files, and ways to spoil them
+# --- Good files, and functions that damage them
 
 TEXT = header_text("X0001", GOOD)
 MATRIX = v4_matrix(GOOD)
 
 
 def in_header(title: str, old: str, new: str, times: int = -1, **more: Any) -> Kind:
-    """A good recording but for some words of its header."""
+    """Return a good recording with some words of its header replaced."""
     assert old in TEXT, old
     return Kind(title, TEXT.replace(old, new, times), MATRIX, **more)
 
 
 def in_signal(title: str, counts: np.ndarray, leads: tuple[str, ...] = LEADS) -> Kind:
-    """A header that fits, and these counts."""
-    whole = np.nan_to_num(counts, nan=0, posinf=0, neginf=0).clip(-32768, 32767).astype(np.int16)
+    """Return these counts with a header that fits."""
+    integers = np.nan_to_num(counts, nan=0, posinf=0, neginf=0).clip(-32768, 32767).astype(np.int16)
     kept = v4_matrix(counts) if counts.dtype == np.int16 else saved(val=counts)
-    return Kind(title, header_text("X0001", whole, leads=leads), kept)
+    return Kind(title, header_text("X0001", integers, leads=leads), kept)
 
 
 def matrix(title: str, content: Content) -> Kind:
-    """A good header beside this signal file."""
+    """Return a good header with this signal file."""
     return Kind(title, TEXT, content)
 
 
 def saved(**variables: Any) -> bytes:
-    """A MATLAB v5 file, but for its first line, which says when it was made."""
+    """Return a MATLAB v5 file without the date in its first line."""
     stream = BytesIO()
     scipy.io.savemat(stream, variables)
     return b"MATLAB 5.0".ljust(116) + stream.getvalue()[116:]
 
 
 def changed(rows: Any, columns: Any, value: float, dtype: type = np.int16) -> np.ndarray:
-    """Good counts with a value in some places."""
+    """Return good counts with `value` in some places."""
     counts = GOOD.astype(dtype)
     counts[rows, columns] = value
     return counts
 
 
 def link(target: str) -> Callable[[Path], object]:
-    """Makes a symbolic link."""
+    """Return a function that makes a symbolic link."""
     return lambda path: path.symlink_to(target)
 
 
 def linked(content: bytes) -> Callable[[Path], object]:
-    """Makes a link to a regular file elsewhere."""
+    """Return a function that makes a link to a regular file of another name."""
 
     def make(path: Path) -> None:
-        target = path.with_name(f"kept by {path.name}.bytes")
+        target = path.with_name(f"target of {path.name}.bytes")
         target.write_bytes(content.replace(b"X0001", os.fsencode(path.stem)))
         path.symlink_to(target.name)
 
@@ -115,7 +115,7 @@ def linked(content: bytes) -> Callable[[Path], object]:
 
 
 def steps_to_the_end() -> np.ndarray:
-    """Counts of which three leads climb to the highest count, stay there and come back."""
+    """Return counts of which three leads rise to the highest count in steps, remain there and return."""
     counts = GOOD.copy()
     counts[6:9, 100:300] = np.concatenate([np.linspace(0, 32767, 50), np.full(100, 32767), np.linspace(32767, 0, 50)])
     return counts
@@ -153,7 +153,7 @@ KINDS = (
     matrix("signal file is a pipe", os.mkfifo),
     matrix("signal file is a device", link("/dev/zero")),
     matrix("signal file is a folder", Path.mkdir),
-    Kind("file endings in upper case", TEXT, MATRIX, endings=(".HEA", ".MAT")),
+    Kind("file endings in upper case", TEXT, MATRIX, suffixes=(".HEA", ".MAT")),
     Kind("file name with blanks and quotes", TEXT.replace("X0001", "X1"), MATRIX, name="it's \"A 1\""),
     Kind("file name with a line end", TEXT.replace("X0001", "X1"), MATRIX, name="X\n1"),
     Kind("file name in Latin-1", TEXT.replace("X0001", "X1"), MATRIX, name=os.fsdecode(b"M\xfcller")),
@@ -266,49 +266,49 @@ KINDS = (
 
 
 def write_kinds(folder: Path) -> dict[str, Kind]:
-    """Writes all kinds; by the names of their recordings, each of its own."""
+    """Write all kinds and return them by the names of their recordings."""
     names = [kind.name or f"X{1000 + index}" for index, kind in enumerate(KINDS)]
     for kind, name in zip(KINDS, names, strict=True):
         kind.write(folder, name)
     return dict(zip(names, KINDS, strict=True))
 
 
-# --- What becomes of them
+# --- Outcomes
 
 
 def outcome(scored: Prediction) -> str:
-    """What happens to a recording, as the table says it."""
+    """Return the outcome of a recording in the words of the table."""
     if scored.reason is not None:
         return f"prior: {scored.reason}"
     return "used" + (f", {', '.join(f'`{name}`' for name in dict.fromkeys(scored.repairs))}" if scored.repairs else "")
 
 
 def outcomes(model: Model, folder: Path) -> dict[str, str]:
-    """What happens to each recording of a folder, by name."""
+    """Return the outcome of each recording of a folder, by name."""
     records = find_records(folder)
     scored = score_files(model, [Path(f"{record}.hea") for record in records], batch=8)
     return {record.name: outcome(answer) for record, answer in zip(records, scored, strict=True)}
 
 
-# --- Every reason, from the program's own lines
+# --- Every reason, from the source of the program
 
 SOURCES = (header, matlab, recording, signal_files, leads_module, preprocessing, scoring)
 
 
 def reasons() -> dict[str, list[str]]:
-    """All reasons for which a recording is refused, by file, "..." for what differs from recording to recording."""
+    """Return all reasons for refusing a recording by source file, with "..." for the varying parts."""
     found: dict[str, list[str]] = {}
     for module in SOURCES:
         path = Path(str(module.__file__))
         calls = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)]
-        raised = [call for call in calls if getattr(call.func, "id", "") in ("Refused", "RecordingError")]
+        raised = [call for call in calls if getattr(call.func, "id", "") in ("UnreadableError", "RecordingError")]
         texts = [text for call in raised for text in _texts(call.args[-1], module)]
         found[path.name] = list(dict.fromkeys(texts))
     return found
 
 
 def _texts(node: ast.expr, module: Any) -> Iterator[str]:
-    """The texts that an expression may be; none where it passes on what another raised."""
+    """Yield the possible texts of an expression; none if it passes on the text of another exception."""
     if isinstance(node, ast.Constant):
         yield str(node.value)
     elif isinstance(node, ast.JoinedStr):
@@ -328,24 +328,24 @@ def _texts(node: ast.expr, module: Any) -> Iterator[str]:
 
 
 def tables(model: Model) -> dict[str, str]:
-    """What stands between the marks of docs/file-formats.md, by mark."""
+    """Return the text between the marks of docs/file-formats.md, by mark."""
     with tempfile.TemporaryDirectory() as folder:
         kinds = write_kinds(Path(folder))
         found = outcomes(model, Path(folder))
     rows = [f"| {_cell(kind.title)} | {_cell(found[name])} |" for name, kind in kinds.items()]
     return {
         "repairs": _list({**repairs.REPAIRS, **leads_module.SIGNAL_REPAIRS}),
-        "remarks": _list(quality.QUALITY_WARNINGS),
+        "warnings": _list(quality.QUALITY_WARNINGS),
         "reasons": "\n\n".join(
             f"`{name}`\n\n" + "\n".join(f"- {_cell(text)}" for text in texts) for name, texts in reasons().items()
         ),
-        "kinds": "\n".join(["| input | what happens |", "|---|---|", *rows]),
+        "kinds": "\n".join(["| input | outcome |", "|---|---|", *rows]),
     }
 
 
 def _list(meanings: Mapping[str, str]) -> str:
     rows = [f"| `{name}` | {_cell(meaning)} |" for name, meaning in meanings.items()]
-    return "\n".join(["| name | what it means |", "|---|---|", *rows])
+    return "\n".join(["| name | meaning |", "|---|---|", *rows])
 
 
 def _cell(text: str) -> str:
@@ -353,7 +353,7 @@ def _cell(text: str) -> str:
 
 
 def filled(document: str, contents: Mapping[str, str]) -> str:
-    """The document with new tables between its marks."""
+    """Return the document with new tables between its marks."""
     for name, content in contents.items():
         pattern = rf"(<!-- {name} -->\n).*?(\n<!-- end -->)"
         document, times = re.subn(pattern, lambda match: match[1] + content + match[2], document, flags=re.DOTALL)  # noqa: B023
@@ -362,9 +362,9 @@ def filled(document: str, contents: Mapping[str, str]) -> str:
 
 
 def main() -> None:
-    """Writes the tables of docs/file-formats.md anew."""
+    """Write the tables of docs/file-formats.md again."""
     from leadwise.model.ensemble import load_model
-    from tests.model.test_ensemble import write_model
+    from tests.model.models import write_model
 
     with tempfile.TemporaryDirectory() as folder:
         write_model(Path(folder, "model"))

@@ -1,4 +1,4 @@
-"""What several test files need: the folder with real data, and Challenge records written to a temporary folder."""
+"""Provide the folder with real data, and recordings in the Challenge's format in a temporary folder."""
 
 import struct
 from collections.abc import Callable, Sequence
@@ -11,14 +11,14 @@ from hypothesis import settings
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 
-# How long an example takes says more of the machine than of the code: speed belongs to benchmarks/.
+# Without deadlines: the time of an example depends on the machine. benchmarks/ measures speed.
 settings.register_profile("leadwise", deadline=None)
 settings.load_profile("leadwise")
 
 
 @pytest.fixture(scope="session")
 def shared_folder() -> Path:
-    """The folder with real recordings beside the project; tests that need it are skipped where it is not."""
+    """Return the folder with real recordings beside the project; skip the test if it does not exist."""
     folder = Path(__file__).resolve().parents[1].parent / "shared"
     if not (folder / "data").is_dir():
         pytest.skip("no real recordings: ../shared/data is not there")
@@ -33,7 +33,7 @@ def header_text(
     leads: Sequence[str] = LEADS,
     comments: Sequence[str] = ("#Age: 74", "#Sex: Male", "#Dx: 59118001"),
 ) -> str:
-    """A header in the style of 2020 for int16 counts (leads, samples), with true first values and checksums."""
+    """Return a header in the style of 2020 for int16 counts (leads, samples), with right first values and checksums."""
     lines = [f"{name} {len(counts)} {frequency} {counts.shape[1]} 12-May-2020 12:33:59"]
     for lead, row in zip(leads, counts, strict=False):
         checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768
@@ -42,7 +42,7 @@ def header_text(
 
 
 def v4_matrix(matrix: np.ndarray, name: str = "val") -> bytes:
-    """A MATLAB v4 file with one int16 matrix, as the Challenge has them."""
+    """Return a MATLAB v4 file with one int16 matrix, as in the Challenge."""
     label = name.encode() + b"\0"
     head = struct.pack("<5i", 30, *matrix.shape, 0, len(label)) + label
     return head + np.asarray(matrix, "<i2").tobytes("F")
@@ -50,13 +50,13 @@ def v4_matrix(matrix: np.ndarray, name: str = "val") -> bytes:
 
 @pytest.fixture
 def counts() -> np.ndarray:
-    """(12, 500) int16 counts in which no two leads are alike."""
+    """Return (12, 500) int16 counts with twelve different leads."""
     return np.random.default_rng(1).integers(-3000, 3000, (12, 500)).astype(np.int16)
 
 
 @pytest.fixture
 def write_record(tmp_path: Path, counts: np.ndarray) -> Callable[..., Path]:
-    """Writes NAME.hea and NAME.mat and gives the path without ending; both may be passed as they are to be written."""
+    """Return a function that writes NAME.hea and NAME.mat, whose content may be given, and returns the path of NAME."""
 
     def write(name: str = "A0001", header: str | bytes | None = None, matrix: bytes | None = None) -> Path:
         header = header_text(name, counts) if header is None else header

@@ -1,6 +1,6 @@
-"""Reads an ECG like a textbook, from the signal alone: beats, intervals, widths, axis, shapes. For the tests.
+"""Measure an ECG by textbook definitions, from the signal alone: beats, intervals, widths, axis, wave shapes.
 
-Made for signals of low noise. It knows nothing of how they were made; thresholds are shares of what it finds.
+For tests, on signals with little noise. Thresholds are relative to the signal.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ Array = NDArray[np.float64]
 
 
 def moving_mean(values: Array, length: int) -> Array:
-    """The mean of `length` neighbours along the last axis, same length."""
+    """Return the mean of `length` neighbours along the last axis, same length."""
     kernel = np.ones(max(length, 1)) / max(length, 1)
     return np.apply_along_axis(lambda row: np.convolve(row, kernel, mode="same"), -1, values)
 
 
 def remove_spikes(signal: Array, sampling_frequency: float) -> tuple[Array, Array]:
-    """The signal without pacemaker spikes, and the spikes' times in s: jumps up and down again within 6 ms."""
+    """Return the signal without pacemaker spikes (up and down within 6 ms), and the times of the spikes in s."""
     reach = max(2, round(0.004 * sampling_frequency))
     padded = np.pad(signal, ((0, 0), (reach, reach)), mode="edge")
     beside = (padded[:, : -2 * reach] + padded[:, 2 * reach :]) / 2
@@ -56,7 +56,7 @@ class Ecg:
         self.signal = self.signal - self._baseline()[:, None]
 
     def _baseline(self) -> Array:
-        """The level of each lead where all leads are quiet: the segments between the waves, (12,)."""
+        """Return the level of each lead in the segments between the waves, (12,)."""
         rate = self.sampling_frequency
         smooth = moving_mean(self.signal, round(0.010 * rate))
         speed = moving_mean(np.sqrt((np.gradient(smooth[EIGHT], axis=1) ** 2).sum(axis=0)), round(0.020 * rate))
@@ -64,17 +64,17 @@ class Ecg:
 
     @cached_property
     def size(self) -> Array:
-        """The root mean square over the eight independent leads, (samples,)."""
+        """Return the root mean square over the eight independent leads, (samples,)."""
         return np.sqrt(np.mean(self.signal[EIGHT] ** 2, axis=0))
 
     @cached_property
     def speed(self) -> Array:
-        """How fast the eight leads change, root mean square, mV a sample, (samples,)."""
+        """Return the root mean square slope of the eight leads, mV per sample, (samples,)."""
         return np.sqrt(np.mean(np.gradient(self.signal[EIGHT], axis=1) ** 2, axis=0))
 
     @cached_property
     def peaks(self) -> NDArray[np.int64]:
-        """Where the QRS complexes are steep and bend most, those at the very ends left out, (beats,)."""
+        """Return the samples of the QRS complexes, by slope and curvature, without those at the ends, (beats,)."""
         rate = self.sampling_frequency
         smooth = moving_mean(self.signal[EIGHT], round(0.010 * rate))
         slope = np.gradient(smooth, axis=1)
@@ -83,7 +83,7 @@ class Ecg:
             total = np.sqrt((change**2).sum(axis=0))
             total[: round(0.02 * rate)] = total[-round(0.02 * rate) :] = 0  # the moving mean begins there
             size.append(moving_mean(total, round(0.07 * rate)))
-        bend = np.sqrt(size[0] * size[1])  # a wide ectopic QRS bends little, T is not steep: either way less of both
+        bend = np.sqrt(size[0] * size[1])  # a wide ectopic QRS has little curvature, a T wave little slope
         peaks, properties = find_peaks(bend, height=0.13 * np.percentile(bend, 99), distance=round(0.24 * rate))
         peaks = self._without_t(peaks, properties["peak_heights"])
         margin = 0.12 * rate
@@ -91,14 +91,14 @@ class Ecg:
 
     @staticmethod
     def _without_t(peaks: NDArray[np.int64], heights: Array) -> NDArray[np.int64]:
-        """Drops what is much weaker than the peak before it and comes within 0.56 of the usual interval: a T wave."""
+        """Remove T waves: peaks much weaker than the one before and within 0.56 of the median interval after it."""
         usual = np.percentile(heights, 90)
         strong = peaks[heights > 0.5 * usual]
         interval = np.median(np.diff(strong)) if len(strong) > 1 else 0.0
         kept: list[int] = []
         for place, height in enumerate(heights):
             before = heights[kept[-1]] if kept else usual
-            # At the start it may be the T wave of a beat that was not recorded.
+            # the first peak may be the T wave of a beat before the recording
             gap = peaks[place] - peaks[kept[-1]] if kept else interval - (strong[0] - peaks[place])
             if height < 0.45 * before and gap < 0.56 * interval:
                 continue
@@ -106,7 +106,7 @@ class Ecg:
         return peaks[kept]
 
     def _edges(self, peak: int) -> tuple[int, int]:
-        """First and last sample of the QRS around `peak`: size and speed stay above 5 % of their peaks, gaps aside."""
+        """Return first and last sample of the QRS around `peak`: size and speed above 5 % of their peaks."""
         rate = self.sampling_frequency
         reach = round(0.15 * rate)
         low, high = max(0, peak - reach), min(len(self.size), peak + reach)
@@ -129,47 +129,47 @@ class Ecg:
 
     @cached_property
     def edges(self) -> NDArray[np.int64]:
-        """Onset and end of each QRS in samples, (beats, 2)."""
+        """Return onset and end of each QRS in samples, (beats, 2)."""
         return np.array([self._edges(int(peak)) for peak in self.peaks]).reshape(-1, 2)
 
     @cached_property
     def onsets(self) -> Array:
-        """Onset of each QRS, s."""
+        """Return the onset of each QRS, s."""
         return self.edges[:, 0] / self.sampling_frequency
 
     @cached_property
     def rr(self) -> Array:
-        """RR intervals, s, (beats - 1,)."""
+        """Return the RR intervals, s, (beats - 1,)."""
         return np.diff(self.onsets)
 
     @property
     def heart_rate(self) -> float:
-        """Beats a minute."""
+        """Return the beats per minute."""
         return 60 / float(self.rr.mean())
 
     @cached_property
     def widths(self) -> Array:
-        """Width of each QRS, ms."""
+        """Return the width of each QRS, ms."""
         return (self.edges[:, 1] - self.edges[:, 0]) / self.sampling_frequency * 1000
 
     @property
     def qrs_width(self) -> float:
-        """The median width of QRS, ms."""
+        """Return the median width of QRS, ms."""
         return float(np.median(self.widths))
 
     @cached_property
     def early(self) -> NDArray[np.int64]:
-        """Beats that come at least 15 % too early, with a beat on either side."""
+        """Return the beats that are at least 15 % early and have a beat on either side."""
         return np.nonzero(self.rr[:-1] < 0.85 * np.median(self.rr))[0] + 1
 
     @cached_property
     def regular(self) -> list[int]:
-        """The beats that are neither early nor next after an early one; all, where none is left."""
+        """Return the beats that are neither early nor after an early one; all beats if there are none."""
         odd = set(self.early) | set(self.early + 1)
         return [beat for beat in range(len(self.peaks)) if beat not in odd] or list(range(len(self.peaks)))
 
     def cut(self, beat: int) -> Array:
-        """The signal around one QRS onset, (12, window); NaN outside the recording."""
+        """Return the signal around one QRS onset, (12, window); NaN outside the recording."""
         rate = self.sampling_frequency
         start, stop = self.edges[beat, 0] - round(BEFORE * rate), self.edges[beat, 0] + round(AFTER * rate)
         inside = self.signal[:, max(0, start) : max(0, stop)]
@@ -179,36 +179,36 @@ class Ecg:
 
     @cached_property
     def mean_beat(self) -> Array:
-        """The mean of all regular beats, (12, window), from `BEFORE` to `AFTER` around the onset of QRS."""
+        """Return the mean of all regular beats, (12, window), from `BEFORE` to `AFTER` around the onset of QRS."""
         return np.nanmean([self.cut(beat) for beat in self.regular], axis=0)
 
     def lead(self, name: str, start: float, end: float) -> Array:
-        """One lead of the mean beat between two times in ms from the onset of QRS."""
+        """Return one lead of the mean beat between two times in ms from the onset of QRS."""
         rate = self.sampling_frequency
         first = round((BEFORE + start / 1000) * rate)
         return self.mean_beat[LEADS.index(name), first : round((BEFORE + end / 1000) * rate) + 1]
 
     def qrs(self, name: str) -> Array:
-        """One lead of the mean QRS complex."""
+        """Return one lead of the mean QRS complex."""
         return self.lead(name, -4, self.qrs_width + 4)
 
     def net(self, name: str, until: float | None = None) -> float:
-        """The area of QRS in one lead, mV ms; of its first `until` ms where given."""
+        """Return the area of QRS in one lead, mV ms; only of its first `until` ms if given."""
         return float(self.lead(name, 0, until or self.qrs_width).sum() / self.sampling_frequency * 1000)
 
     def axis(self, until: float | None = None) -> float:
-        """The electrical axis in the frontal plane, degrees, from the areas of I and aVF."""
+        """Return the electrical axis in the frontal plane, degrees, from the areas of I and aVF."""
         return float(np.degrees(np.arctan2(self.net("aVF", until) * 2 / np.sqrt(3), self.net("I", until))))
 
     @property
     def limb_voltage(self) -> float:
-        """The largest peak-to-peak voltage of QRS in the six limb leads, mV."""
+        """Return the largest peak-to-peak voltage of QRS in the six limb leads, mV."""
         return max(float(np.ptp(self.qrs(name))) for name in LEADS[:6])
 
     def p_wave(self, beat: Array | None = None) -> tuple[float, float]:
-        """The P wave before QRS: its size (mV, root mean square of I, II, V1) and the PR interval (ms).
+        """Return the size of the P wave (mV, root mean square of I, II, V1) and the PR interval (ms).
 
-        NaN as the interval where nothing rises above 0.012 mV.
+        The interval is NaN if nothing rises above 0.012 mV.
         """
         rate = self.sampling_frequency
         beat = self.mean_beat if beat is None else beat
@@ -219,7 +219,7 @@ class Ecg:
         peaks = peaks[peaks > onset - 0.42 * rate]
         if len(peaks) == 0:
             return 0.0, float("nan")
-        # Back from its last top until 20 ms are below a tenth of it, at most to the end of the T wave before.
+        # back from its last top to 20 ms below a tenth of it, at most to the end of the preceding T wave
         earliest = max(round(0.02 * rate), onset - round((float(np.median(self.rr)) - self.qt() / 1000) * rate))
         start, gap = int(peaks[-1]), round(0.02 * rate)
         floor = window[min(earliest, start) : start + 1].min()
@@ -229,7 +229,7 @@ class Ecg:
         return float(window[peaks[-1]]), (onset - start) / rate * 1000
 
     def p_consistency(self) -> float:
-        """How alike the 200 ms before regular QRS complexes are in I, II, V1: 1 when always the same, 0 at random."""
+        """Return the similarity of the 200 ms before regular QRS complexes in I, II, V1: 1 if equal, 0 if random."""
         window = slice(
             round((BEFORE - 0.24) * self.sampling_frequency), round((BEFORE - 0.04) * self.sampling_frequency)
         )
@@ -238,17 +238,17 @@ class Ecg:
         return float(np.sum(cuts.mean(axis=0) ** 2) / np.mean(np.sum(cuts**2, axis=(1, 2))))
 
     def t_window(self) -> tuple[float, float]:
-        """Where to look for T in the mean beat, ms from the onset of QRS."""
+        """Return the search window of T in the mean beat, ms from the onset of QRS."""
         interval = float(np.median(self.rr)) * 1000
         return self.qrs_width + 40, min(1000 * AFTER - 10, 0.58 * np.sqrt(interval * 1000), interval - 60)
 
     def t_wave(self, name: str) -> tuple[float, float]:
-        """Highest and lowest value of T in one lead, mV."""
+        """Return the highest and lowest value of T in one lead, mV."""
         values = self.lead(name, *self.t_window())
         return float(values.max()), float(values.min())
 
     def qt(self) -> float:
-        """QT in ms: the tangent at the steepest end of T, in the lead where T is largest."""
+        """Return QT in ms, by the tangent at the steepest descent of T in the lead with the largest T."""
         start, end = self.t_window()
         name = max(LEADS, key=lambda lead: float(np.abs(self.lead(lead, start, end)).max()))
         values = self.lead(name, start, 1000 * AFTER - 2)
@@ -261,11 +261,11 @@ class Ecg:
 
     @property
     def qtc(self) -> float:
-        """QT by Bazett, ms."""
+        """Return QTc by Bazett, ms."""
         return self.qt() / float(np.sqrt(np.mean(self.rr)))
 
     def deflections(self, name: str, share: float = 0.06) -> list[tuple[float, float]]:
-        """The waves of QRS in one lead: (height in mV with its sign, width in ms) of each that stands out.
+        """Return the waves of QRS in one lead: (signed height in mV, width in ms) of each.
 
         A wave is a run on one side of zero with at least `share` of the lead's largest height and 0.03 mV.
         """
@@ -281,19 +281,19 @@ class Ecg:
         ]
 
     def pattern(self, name: str) -> str:
-        """The waves of QRS as signs, for instance '+-+' for rSR'."""
+        """Return the waves of QRS as signs, for instance '+-+' for rSR'."""
         return "".join("+" if height > 0 else "-" for height, _ in self.deflections(name))
 
     def notched(self, name: str) -> bool:
-        """Whether the R wave of one lead has two tops."""
+        """Return whether the R wave of one lead has two peaks."""
         values = self.qrs(name)
         peaks, _ = find_peaks(values, height=0.3 * values.max(), prominence=0.02 * values.max())
         return len(peaks) >= 2
 
     def flutter(self, names: tuple[str, ...]) -> tuple[float, Array, Array]:
-        """The regular atrial wave: its rate (/min), and for each lead its height (mV) and its fall time / rise time.
+        """Return rate (/min), heights (mV) and ratios of fall to rise time by lead of the regular atrial wave.
 
-        The best fit of a wave of 200 to 400 /min with two overtones to all outside of QRS, in all leads at once.
+        Fits a wave of 200 to 400 /min with two overtones to the signal outside QRS, in all leads at once.
         """
         rate, samples = self.sampling_frequency, self.signal.shape[1]
         free = np.zeros(samples, dtype=bool)

@@ -1,12 +1,12 @@
-"""Mutation score: how many small changes of a module's code its tests notice.
+"""Measure the mutation score: how many small changes of a module's code its tests notice.
 
     python -m tests.mutation MODULE... [--sample 60] [--seed 1] [--timeout 300] [--log FILE]
 
-A mutant is the module with one place changed: a comparison, an operator, a number, a condition, a statement left out.
-So many of a module's mutants are drawn by the seed. For each, a child of this process, in which all libraries are
-loaded already, imports the mutant in the module's place and runs the module's tests until the first one fails. Tests
-that start a process of their own see the module as it is. Prints each mutant that all tests let pass, and the share
-that they noticed; `--log` keeps a line of JSON for each, and a run with the same log goes on where it ended.
+A mutant is the module with one change: a comparison, an operator, a number, a condition, a statement left out. A sample
+of a module's mutants is drawn by the seed. For each, a child of this process, which has all libraries loaded, imports
+the mutant instead of the module and runs the module's tests until the first failure. Tests that start their own process
+see the unchanged module. Prints each mutant that no test noticed, and the share that was noticed. `--log` keeps a line
+of JSON for each; a run with the same log continues it.
 """
 
 from __future__ import annotations
@@ -29,13 +29,14 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
+# Modules of the package, and the tests that must notice their mutants (files, or folders with all their tests).
 TESTS = {
-    "metric": ("test_metric", "test_evaluator"),
-    "thresholds": ("test_thresholds",),
-    "header": ("test_header_limits", "test_recording", "test_header_changes"),
-    "recording": ("test_recording",),
-    "ensemble": ("test_ensemble",),
-    "store": ("test_store", "test_dataset"),
+    "challenge.metric": ("challenge/test_metric.py", "challenge/test_evaluation.py"),
+    "decision.thresholds": ("decision/test_thresholds.py",),
+    "ecg.header": ("ecg",),
+    "ecg.recording": ("ecg/test_recording.py",),
+    "model.ensemble": ("model",),
+    "data.sample_store": ("data",),
 }
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -48,7 +49,7 @@ OPERATORS: dict[type[ast.operator], type[ast.operator]] = {
 
 
 def changes(node: ast.AST) -> Iterator[ast.AST]:
-    """What may stand in the place of a node."""
+    """Yield the replacements of a node."""
     if isinstance(node, ast.Compare) and type(node.ops[0]) in COMPARISONS:
         yield _with(node, ops=[COMPARISONS[type(node.ops[0])](), *node.ops[1:]])
     if isinstance(node, ast.BinOp) and type(node.op) in OPERATORS:
@@ -77,7 +78,7 @@ def _with(node: ast.AST, **fields: Any) -> ast.AST:
 
 
 def mutants(source: str) -> list[tuple[str, ast.Module]]:
-    """All mutants of a module: what was changed, by line, and its tree. Type hints and texts stay as they are."""
+    """Return all mutants of a module: a description and the changed tree. Type hints and strings are not changed."""
     tree, found = ast.parse(source), []
     for parent in ast.walk(tree):
         for field, value in ast.iter_fields(parent):
@@ -90,7 +91,7 @@ def mutants(source: str) -> list[tuple[str, ast.Module]]:
 
 
 def _is_hint(tree: ast.Module, node: ast.AST) -> bool:
-    """Whether a node is in an annotation."""
+    """Return whether a node is in an annotation."""
     if not hasattr(tree, "hints"):
         owners = (each for each in ast.walk(tree) if isinstance(each, ast.arg | ast.AnnAssign | ast.FunctionDef))
         roots = (getattr(owner, name, None) for owner in owners for name in ("annotation", "returns"))
@@ -103,11 +104,11 @@ def _mutant(
 ) -> tuple[str, ast.Module]:
     value = getattr(parent, field)
     ast.copy_location(new, node)
-    told = f"line {node.lineno}, column {node.col_offset}: {_short(node)} -> {_short(new)}"
+    description = f"line {node.lineno}, column {node.col_offset}: {_short(node)} -> {_short(new)}"
     setattr(parent, field, new if place is None else [*value[:place], new, *value[place + 1 :]])
     result = copy.deepcopy(tree)
     setattr(parent, field, value)
-    return told, ast.fix_missing_locations(result)
+    return description, ast.fix_missing_locations(result)
 
 
 def _short(node: ast.AST) -> str:
@@ -116,7 +117,7 @@ def _short(node: ast.AST) -> str:
 
 
 class Loader(importlib.machinery.SourceFileLoader):
-    """Loads a tree in the place of a module's file."""
+    """Loader that replaces the code of a module by a tree."""
 
     def __init__(self, name: str, path: Path, tree: ast.Module) -> None:
         super().__init__(name, str(path))
@@ -127,7 +128,7 @@ class Loader(importlib.machinery.SourceFileLoader):
 
 
 class Finder(importlib.abc.MetaPathFinder):
-    """Finds the loader for one module."""
+    """Finder of the loader of one module."""
 
     def __init__(self, loader: Loader) -> None:
         self.loader = loader
@@ -139,7 +140,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 def passes(module: str, tree: ast.Module | None, seconds: float) -> bool:
-    """Whether all tests of the module pass with this tree in its place (None: as it is), within the time."""
+    """Return whether the tests of a module pass in time with this tree in its place (None: unchanged)."""
     child = os.fork()
     if child == 0:
         os.setsid()
@@ -147,12 +148,12 @@ def passes(module: str, tree: ast.Module | None, seconds: float) -> bool:
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
         if tree is not None:
-            path = ROOT / "leadwise" / f"{module}.py"
+            path = source_file(module)
             sys.meta_path.insert(0, Finder(Loader(f"leadwise.{module}", path, tree)))
         import pytest
 
         options = ["-x", "-q", "-p", "no:cacheprovider", "--hypothesis-seed=0"]
-        os._exit(pytest.main([*options, *(f"tests/{name}.py" for name in TESTS[module])]))
+        os._exit(pytest.main([*options, *(f"tests/{name}" for name in TESTS[module])]))
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         found, status = os.waitpid(child, os.WNOHANG)
@@ -164,8 +165,13 @@ def passes(module: str, tree: ast.Module | None, seconds: float) -> bool:
     return False
 
 
+def source_file(module: str) -> Path:
+    """Return the file of a module such as "challenge.metric"."""
+    return ROOT / "leadwise" / f"{module.replace('.', '/')}.py"
+
+
 def load_libraries() -> None:
-    """What all children need, but for the project's own modules."""
+    """Import what all children need, except the project's own modules."""
     import hypothesis  # noqa: F401
     import numpy  # noqa: F401
     import pytest  # noqa: F401
@@ -174,11 +180,11 @@ def load_libraries() -> None:
     import torch
 
     torch.set_num_threads(1)
-    sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
+    sys.path.insert(0, str(ROOT))
 
 
 def main() -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("modules", nargs="+", choices=sorted(TESTS), metavar="MODULE")
     parser.add_argument("--sample", type=int, default=60)
@@ -192,14 +198,14 @@ def main() -> int:
     if options.log and options.log.exists():
         known = {row["mutant"]: row["noticed"] for row in map(json.loads, options.log.read_text().splitlines())}
     for module in options.modules:
-        everything = mutants((ROOT / "leadwise" / f"{module}.py").read_text(encoding="utf-8"))
+        everything = mutants(source_file(module).read_text(encoding="utf-8"))
         drawn = random.Random(options.seed).sample(everything, min(options.sample, len(everything)))
         if not passes(module, None, options.timeout):
-            print(f"{module}: its tests fail as it is", file=sys.stderr)
+            print(f"{module}: its tests fail without a mutant", file=sys.stderr)
             return 1
         noticed = 0
-        for told, tree in drawn:
-            key = f"{module}.py {told}"
+        for description, tree in drawn:
+            key = f"{module} {description}"
             if key not in known:
                 known[key] = not passes(module, tree, options.timeout)
                 if options.log:
@@ -208,7 +214,7 @@ def main() -> int:
             noticed += known[key]
             if not known[key]:
                 print(f"  {key}", flush=True)
-        print(f"{module}: {noticed} of {len(drawn)} noticed ({noticed / len(drawn):.0%}); {len(everything)} in all")
+        print(f"{module}: {noticed} of {len(drawn)} noticed ({noticed / len(drawn):.0%}); {len(everything)} in total")
     return 0
 
 

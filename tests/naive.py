@@ -1,6 +1,6 @@
-"""Naive twins: the evaluator and the threshold search by their definitions, as plain loops, to test and time against.
+"""Naive implementations of the evaluator and the threshold search, as plain loops, to test and time against.
 
-Lists of lists go in, (recordings, 24); nothing is shared with the fast code but the table of rewards.
+Arguments are lists of lists, (recordings, 24). Nothing is shared with the fast code but the table of rewards.
 """
 
 import math
@@ -17,7 +17,7 @@ NAN = float("nan")
 
 
 def labels_of_header(text):
-    """24 zeros and ones from the Dx lines of a header."""
+    """Return 24 zeros and ones from the Dx lines of a header."""
     codes = []
     for line in text.split("\n"):
         start, colon, rest = line.partition(":")
@@ -27,7 +27,7 @@ def labels_of_header(text):
 
 
 def columns_of_output(text):
-    """24 labels, 24 scores of an output; None where it is malformed."""
+    """Return 24 labels and 24 scores of an output; None if it is malformed."""
     lines = [line for line in text.split("\n") if line.strip() and not line.strip().startswith("#")]
     rows = [[field.strip() for field in line.split(",")] for line in lines]
     if len(rows) < 3 or any(len(row) != len(rows[0]) for row in rows):
@@ -55,17 +55,17 @@ def number(text):
 
 
 def evaluate_texts(headers, outputs):
-    """All figures for headers and outputs given as texts, in the same order."""
+    """Compute all metrics for headers and outputs given as texts, in the same order."""
     zeros = ([0] * len(CODES), [0.0] * len(CODES))
     columns = [columns_of_output(output) or zeros for output in outputs]
     return evaluate([labels_of_header(text) for text in headers], [a for a, _ in columns], [s for _, s in columns])
 
 
-# Figures --------------------------------------------------------------------------------------------------------
+# Metrics --------------------------------------------------------------------------------------------------------
 
 
 def evaluate(labels, answers, scores):
-    """All figures, under the names of `leadwise.metric.Scores`."""
+    """Compute all metrics, under the names of `leadwise.challenge.metric.Scores`."""
     areas = [areas_of_class(column(labels, k), column(scores, k)) for k in range(len(CODES))]
     f_measure = f_measures(labels, answers)
     f_beta, g_beta = beta_measures(labels, answers)
@@ -87,7 +87,7 @@ def evaluate(labels, answers, scores):
 
 
 def areas_of_class(labels, scores):
-    """AUROC by trapezoids and AUPRC by steps, walking down the distinct scores."""
+    """Compute AUROC by trapezoids and AUPRC by steps, over the distinct scores in descending order."""
     positives = sum(1 for label in labels if label)
     negatives = len(labels) - positives
     if positives == 0:
@@ -110,7 +110,7 @@ def areas_of_class(labels, scores):
 
 
 def macro_rates(labels, answers):
-    """Sensitivity and specificity of the labels, each the mean over the classes that have one."""
+    """Compute sensitivity and specificity, each the mean over the classes in which it is defined."""
     sensitivities, specificities = [], []
     for k in range(len(CODES)):
         tp, fp, fn = confusion(labels, answers, k, [1] * len(labels))
@@ -128,7 +128,7 @@ def accuracy(labels, answers):
 
 
 def confusion(labels, answers, k, weights):
-    """Weighted true positives, false positives, false negatives of class k."""
+    """Sum the weighted true positives, false positives and false negatives of class k."""
     tp = fp = fn = 0.0
     for y, s, weight in zip(labels, answers, weights, strict=True):
         if y[k] and s[k]:
@@ -201,7 +201,7 @@ def first(pair):
 
 
 def search_thresholds(labels, probabilities, common_steps=10, class_steps=100):
-    """The two-step search, the metric called for each candidate: the 24 thresholds, the common one and its score."""
+    """Search in two steps, calling the metric for each candidate; return thresholds, common one and score."""
     candidates = [i / common_steps for i in range(common_steps + 1)]
     scores = [fast_challenge_metric(labels, apply_thresholds(probabilities, candidate)) for candidate in candidates]
     common = best_candidate(candidates, scores, present=0.5)
@@ -217,7 +217,7 @@ def search_thresholds(labels, probabilities, common_steps=10, class_steps=100):
 
 
 def best_candidate(candidates, scores, present):
-    """Of the best (within 1e-12) the nearest to the present threshold, the lower one of two."""
+    """Choose among the best (within 1e-12) the nearest to the present threshold, then the lower one."""
     top = max(scores)
     best = [candidate for candidate, score in zip(candidates, scores, strict=True) if score >= top - 1e-12]
     return min(best, key=lambda candidate: (round(abs(candidate - present), 9), candidate))

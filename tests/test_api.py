@@ -1,4 +1,4 @@
-"""The library: import without weight, one code with the container, files and arrays alike, results that print."""
+"""The library predicts as the container does, from files and from arrays, and shows its results."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from leadwise.challenge.outputs import write_output
 from leadwise.ecg.recording import read_recording
 from leadwise.model.scoring import score_files
 from tests.conftest import LEADS, header_text
-from tests.model.test_ensemble import write_model
+from tests.model.models import write_model, write_model_with_simulation_network
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as the examples have it: MODEL, two recordings in ecgs/, outputs for them in answers/."""
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Provide the folder of the examples: MODEL, two recordings in ecgs/, outputs for them in answers/."""
     folder = tmp_path_factory.mktemp("library")
     write_model(folder / "MODEL")
     leadwise.simulate.write_folder(folder / "ecgs", 2, 1, sources=["E"])
@@ -39,8 +39,8 @@ def room(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def model(room: Path) -> leadwise.Classifier:
-    return leadwise.load(room / "MODEL")
+def model(folder: Path) -> leadwise.Classifier:
+    return leadwise.load(folder / "MODEL")
 
 
 def test_import_alone_loads_neither_torch_nor_numpy() -> None:
@@ -52,7 +52,7 @@ def test_import_alone_loads_neither_torch_nor_numpy() -> None:
     subprocess.run([sys.executable, "-c", program], cwd=ROOT, check=True)
 
 
-def test_all_that_is_promised_is_there_and_nothing_else() -> None:
+def test_every_public_name_is_there() -> None:
     for name in leadwise.__all__:
         assert getattr(leadwise, name) is getattr(leadwise, name)
     assert "leadwise" in repr(leadwise.simulate)
@@ -60,8 +60,8 @@ def test_all_that_is_promised_is_there_and_nothing_else() -> None:
         leadwise.predictt  # noqa: B018
 
 
-def test_examples_run(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(room)
+def test_the_examples_of_docstrings_and_documents_run(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder)
     module = doctest.testmod(leadwise.api, extraglobs={"leadwise": leadwise})
     assert module.attempted > 10 and module.failed == 0
     page = (ROOT / "docs" / "library.md").read_text(encoding="utf-8")
@@ -70,26 +70,26 @@ def test_examples_run(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert result.attempted > 10 and result.failed == 0
 
 
-def test_the_container_and_the_library_give_the_same_answers(room: Path, model: leadwise.Classifier) -> None:
-    paths = [room / "ecgs" / f"E0000{k}" for k in (1, 2)]
+def test_the_library_predicts_as_the_container_does(folder: Path, model: leadwise.Classifier) -> None:
+    paths = [folder / "ecgs" / f"E0000{k}" for k in (1, 2)]
     results = model.predict(paths)
     for result, scored in zip(results, score_files(model.model, paths), strict=True):
         np.testing.assert_array_equal(result.probabilities, scored.scores)
         np.testing.assert_array_equal(result.labels, scored.labels)
-        assert (result.name, result.repairs, result.problem) == (scored.name, scored.repairs, scored.problem)
+        assert (result.name, result.repairs, result.error) == (scored.name, scored.repairs, scored.error)
         assert result.codes == CODES and result.names == tuple(d.name for d in DIAGNOSES)
-        alone = model.predict(str(room / "ecgs" / f"{result.name}.mat"))
+        alone = model.predict(str(folder / "ecgs" / f"{result.name}.mat"))
         np.testing.assert_allclose(alone.probabilities, result.probabilities, atol=1e-6)
 
 
 @pytest.mark.parametrize("frequency", [500, 300, 257.5])
-def test_an_array_is_answered_as_its_file_is(
+def test_an_array_is_predicted_as_its_file(
     model: leadwise.Classifier, counts: np.ndarray, write_record: Callable[..., Path], frequency: float
 ) -> None:
     comments = ("#Age: 40.5", "#Sex: Female")
     order = [3, 0, 7, 1, 2, 4, 5, 6, 8, 9, 10, 11]
     names = [LEADS[k] for k in order]
-    header = header_text("X0001", counts, frequency, leads=names, comments=comments)  # of no known source
+    header = header_text("X0001", counts, frequency, leads=names, comments=comments)
     file = model.predict(write_record("X0001", header=header))
     of = {"sampling_frequency": frequency, "lead_names": names, "age": 40.5, "sex": "female"}
     for array, unit in ((counts, None), (counts, "uV"), (counts.astype(float), "uV"), (counts / 1000, "mV")):
@@ -116,27 +116,27 @@ def test_an_array_is_answered_as_its_file_is(
         (300 * np.sin(np.arange(6000.0).reshape(12, 500)), {"sampling_frequency": 500, "lead_names": LEADS}, "unit="),
     ],
 )
-def test_arguments_that_cannot_be_are_refused(
+def test_invalid_arguments_are_refused(
     model: leadwise.Classifier, array: np.ndarray, arguments: dict[str, object], message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         model.predict(array, **arguments)
 
 
-def test_a_recording_that_cannot_be_used_gets_the_prior_and_says_so(room: Path, model: leadwise.Classifier) -> None:
-    missing = model.predict(room / "ecgs" / "nobody")
-    strange = model.predict(np.zeros((2, 500)), sampling_frequency=500, lead_names=["EEG 1", "EEG 2"])
+def test_a_recording_that_cannot_be_used_gets_the_prior_and_says_so(folder: Path, model: leadwise.Classifier) -> None:
+    missing = model.predict(folder / "ecgs" / "nobody")
+    unnamed = model.predict(np.zeros((2, 500)), sampling_frequency=500, lead_names=["EEG 1", "EEG 2"])
     empty = model.predict(np.full((12, 500), np.nan), sampling_frequency=500, lead_names=LEADS)
-    for result in (missing, strange, empty):
-        assert result.problem and result.problem in str(result)
+    for result in (missing, unnamed, empty):
+        assert result.error and result.error in str(result)
         np.testing.assert_array_equal(result.probabilities, model.model.prior.scores[0])
         assert "cannot be used" in repr(result) and "cannot be used" in result._repr_html_()
-    assert missing.name == "nobody" and "no lead of a standard name" in str(strange)
+    assert missing.name == "nobody" and "no lead of a standard name" in str(unnamed)
     assert "no sample is a number" in str(empty)
 
 
 class Cells(HTMLParser):
-    """The tags and the text of a page."""
+    """Collects the tags and the text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -151,8 +151,8 @@ class Cells(HTMLParser):
         self.text += f"{data}\n"
 
 
-def test_results_print_in_a_terminal_and_in_a_notebook(room: Path, model: leadwise.Classifier) -> None:
-    result = model.predict(room / "ecgs" / "E00001")
+def test_results_print_in_a_terminal_and_in_a_notebook(folder: Path, model: leadwise.Classifier) -> None:
+    result = model.predict(folder / "ecgs" / "E00001")
     lines = str(result).splitlines()
     assert lines[0] == "E00001" and len(lines) == 26
     rows = [line[:5].strip() for line in lines[2:]]
@@ -171,10 +171,10 @@ def test_text_of_a_file_is_never_markup(model: leadwise.Classifier, counts: np.n
     assert "script" not in page.tags and name in page.text
 
 
-def test_figures_of_folders_and_of_results(room: Path, model: leadwise.Classifier) -> None:
-    expected = evaluate_folders(room / "ecgs", room / "answers")
-    assert leadwise.evaluate(str(room / "ecgs"), room / "answers").challenge_metric == expected.challenge_metric
-    headers = sorted((room / "ecgs").glob("*.hea"))
+def test_scores_of_folders_and_of_results(folder: Path, model: leadwise.Classifier) -> None:
+    expected = evaluate_folders(folder / "ecgs", folder / "answers")
+    assert leadwise.evaluate(str(folder / "ecgs"), folder / "answers").challenge_metric == expected.challenge_metric
+    headers = sorted((folder / "ecgs").glob("*.hea"))
     labels = np.array([label_vector(read_recording(header).header.codes) for header in headers])
     results = model.predict(headers)
     scores = leadwise.evaluate(labels, results)
@@ -185,10 +185,10 @@ def test_figures_of_folders_and_of_results(room: Path, model: leadwise.Classifie
         leadwise.evaluate(labels, "answers")
 
 
-def test_a_progress_bar_is_shown_when_asked_for(
-    room: Path, model: leadwise.Classifier, capsys: pytest.CaptureFixture[str]
+def test_a_progress_bar_is_shown_if_it_is_requested(
+    folder: Path, model: leadwise.Classifier, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    paths = [room / "ecgs" / "E00001", room / "ecgs" / "E00002"]
+    paths = [folder / "ecgs" / "E00001", folder / "ecgs" / "E00002"]
     model.predict(paths)
     assert capsys.readouterr() == ("", "")
     model.predict(iter(paths), progress=True)
@@ -196,12 +196,20 @@ def test_a_progress_bar_is_shown_when_asked_for(
     assert model.predict([]) == []
 
 
-def test_what_cannot_be_loaded_says_so_in_one_line(room: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(leadwise.api, "PRETRAINED", room / "not there")
+def test_a_model_that_cannot_be_loaded_is_explained_in_one_line(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(leadwise.api, "PRETRAINED", folder / "not there")
     with pytest.raises(leadwise.ModelError, match="no pretrained model; give a model folder") as error:
         leadwise.load()
     assert "\n" not in str(error.value)
-    monkeypatch.setattr(leadwise.api, "PRETRAINED", room / "MODEL")
+    monkeypatch.setattr(leadwise.api, "PRETRAINED", folder / "MODEL")
     assert len(leadwise.load().model.networks) == 3
     with pytest.raises(ValueError, match="device: 'tpu' is not one of auto, cpu, cuda"):
-        leadwise.load(room / "MODEL", device="tpu")
+        leadwise.load(folder / "MODEL", device="tpu")
+
+
+def test_an_unfamiliar_acquisition_profile_is_shown(tmp_path: Path, counts: np.ndarray) -> None:
+    write_model_with_simulation_network(tmp_path)
+    result = leadwise.load(tmp_path).predict(counts, sampling_frequency=500, lead_names=LEADS)
+    assert result.out_of_distribution and leadwise.Result.OUT_OF_DISTRIBUTION in str(result)
+    assert leadwise.Result.OUT_OF_DISTRIBUTION in result._repr_html_()
+    assert np.isnan(result.thresholds).all() and " - " in result.table()

@@ -1,4 +1,4 @@
-"""Every recording gets an answer: what docs/file-formats.md says of bad input is what the program does."""
+"""Every recording gets an answer, and docs/file-formats.md has the true outcome of each kind of bad input."""
 
 from __future__ import annotations
 
@@ -17,21 +17,18 @@ import pytest
 
 from leadwise.challenge.outputs import read_output
 from leadwise.data.prepare import prepare_dataset
-from leadwise.decision.rules import Predictions
-from leadwise.ecg import recording
 from leadwise.ecg.discovery import find_records
 from leadwise.ecg.leads import SIGNAL_REPAIRS
-from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS, reason_kind
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring import score_arrays, score_folder
-from leadwise.model.scoring_summary import ScoringSummary
+from leadwise.options import DriverOptions
 from leadwise.recipes import SignalRecipe
 from leadwise.util.text import printable
 from tests.bad_input import DOCUMENT, GOOD, KINDS, TEXT, Kind, filled, outcome, reasons, tables, write_kinds
-from tests.model.test_ensemble import PRIOR, write_model
+from tests.model.models import PRIOR, write_model
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -62,22 +59,21 @@ def driver(*arguments: object, status: int = 0) -> subprocess.CompletedProcess[s
     return done
 
 
-# -------------------------------------------------------------------------------------------------------- the document
+# --- The document
 
 
-def test_the_document_is_what_the_program_does(model: Model) -> None:
+def test_the_document_has_the_outcomes_of_the_program(model: Model) -> None:
     assert len({kind.title for kind in KINDS}) == len(KINDS) >= 60
     document = DOCUMENT.read_text()
-    assert document == filled(document, tables(model)), "python -m tests.bad_input writes it anew"
+    assert document == filled(document, tables(model)), "python -m tests.bad_input writes it again"
 
 
-def test_the_kinds_show_nearly_all_repairs() -> None:
-    """Those that they do not show have their tests with the reader: no repair is without one."""
+def test_the_kinds_show_every_repair() -> None:
     kinds = DOCUMENT.read_text().partition("<!-- kinds -->")[2]
     assert set(REPAIRS) | set(SIGNAL_REPAIRS) == set(re.findall(r"`([a-z-]+)`", kinds))
 
 
-def test_every_reason_in_the_kinds_is_among_the_reasons() -> None:
+def test_every_reason_of_a_kind_is_in_the_list_of_reasons() -> None:
     listed = [text for texts in reasons().values() for text in texts]
     patterns = [re.compile(".*".join(map(re.escape, text.split("...")))) for text in listed]
     rows = re.findall(r"\| prior: (.*) \|$", DOCUMENT.read_text(), flags=re.MULTILINE)
@@ -86,14 +82,14 @@ def test_every_reason_in_the_kinds_is_among_the_reasons() -> None:
         assert any(pattern.fullmatch(row) for pattern in patterns), row
 
 
-# ---------------------------------------------------------------------------------------------------------- the driver
+# --- The driver
 
 
 @pytest.fixture(scope="module")
 def answered(
     model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Path, Path, str]:
-    """Outputs, list of problems, and what was printed, of one run over all kinds."""
+    """Return outputs, list of problems and printed text of one run over all kinds."""
     outputs, problems = tmp_path_factory.mktemp("outputs"), tmp_path_factory.mktemp("list") / "problems.csv"
     printed = driver(model_folder, kinds[0], outputs, "--problems", problems, "--precision", "fp32").stdout
     return outputs, problems, printed
@@ -109,7 +105,7 @@ def test_each_kind_has_a_valid_output(kinds: tuple[Path, dict[str, Kind]], answe
         assert len(output.scores) == 24 and any(output.labels)
 
 
-def test_the_list_of_problems_and_the_summary_say_the_same(
+def test_the_list_of_problems_and_the_summary_agree(
     model: Model, kinds: tuple[Path, dict[str, Kind]], answered: tuple[Path, Path, str]
 ) -> None:
     outputs, problems, printed = answered
@@ -135,16 +131,16 @@ def each(model: Model, folder: Path) -> list[tuple[str, Prediction]]:
     return [(path.name, next(scoring.score_files(model, [Path(f"{path}.hea")]))) for path in records]
 
 
-def test_a_good_recording_is_answered_the_same_among_bad_ones(
+def test_a_good_recording_gets_the_same_answer_among_bad_ones(
     model: Model, kinds: tuple[Path, dict[str, Kind]], answered: tuple[Path, Path, str]
 ) -> None:
     alone = score_arrays(model, TEXT, GOOD)
-    assert alone.problem is None
+    assert alone.error is None
     among = read_output(answered[0] / "X1000.csv")
     np.testing.assert_allclose(among.scores, alone.scores, atol=1e-6)
 
 
-def test_strict_stops_at_the_first_with_one_line(
+def test_strict_stops_at_the_first_unusable_recording_with_one_line(
     model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
 ) -> None:
     first = next(name for name, kind in kinds[1].items() if kind.title == "header without a signal")
@@ -159,7 +155,7 @@ def test_strict_stops_at_the_first_with_one_line(
     assert listed.read_text() == f"name,reason\n{first},there is no such signal file\n"
 
 
-def test_strict_changes_nothing_where_all_can_be_used(
+def test_strict_changes_nothing_if_all_recordings_can_be_used(
     model_folder: Path, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
@@ -169,15 +165,15 @@ def test_strict_changes_nothing_where_all_can_be_used(
     assert (tmp_path / "problems.csv").read_text() == "name,reason\n"
 
 
-def test_a_list_that_cannot_be_written_is_told_before_anything_is_scored(
+def test_a_list_that_cannot_be_written_is_reported_before_anything_is_scored(
     model: Model, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path
 ) -> None:
     with pytest.raises(OSError, match="No such file"):
-        score_folder(model, kinds[0], tmp_path / "out", problems=tmp_path / "nowhere" / "problems.csv")
+        score_folder(model, kinds[0], tmp_path / "out", DriverOptions(problems=tmp_path / "nowhere" / "problems.csv"))
     assert not list((tmp_path / "out").iterdir())
 
 
-# ----------------------------------------------------------------------------------------- what the drivers pass along
+# --- Arguments of the organisers' drivers
 
 
 @pytest.mark.parametrize(
@@ -205,104 +201,35 @@ def test_a_list_that_cannot_be_written_is_told_before_anything_is_scored(
     ],
     ids=repr,
 )
-def test_whatever_a_driver_passes_as_data_gets_the_prior(model: Model, data: Any) -> None:
+def test_unusable_data_of_a_driver_gets_the_prior(model: Model, data: Any) -> None:
     answer = score_arrays(model, TEXT.splitlines(keepends=True), data)
-    assert answer.problem and answer.reason
+    assert answer.error and answer.reason
     np.testing.assert_array_equal(answer.scores, PRIOR.scores[0])
     np.testing.assert_array_equal(answer.labels, PRIOR.labels[0])
 
 
 @pytest.mark.parametrize("header", [None, "", [], [""], 5, [5], {}, "twelve leads", b"\xff\xfe", [None] * 13], ids=repr)
-def test_whatever_a_driver_passes_as_header_gets_the_prior(model: Model, header: Any) -> None:
+def test_an_unusable_header_of_a_driver_gets_the_prior(model: Model, header: Any) -> None:
     answer = score_arrays(model, header, GOOD)
-    assert answer.problem and answer.reason
+    assert answer.error and answer.reason
     np.testing.assert_array_equal(answer.labels, PRIOR.labels[0])
 
 
-def test_an_unknown_failure_of_one_recording_does_not_end_the_run(
-    model: Model, kinds: tuple[Path, dict[str, Kind]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def fail(path: Path, **options: bool) -> Any:
-        if path.stem == "X1001":
-            raise ZeroDivisionError("a bug")
-        return read_recording(path, **options)
-
-    monkeypatch.setattr(recording, "read_recording", fail)
-    for path in kinds[0].glob("X100[01].*"):
-        (tmp_path / path.name).symlink_to(path)
-    account = score_folder(model, tmp_path, tmp_path / "out")
-    reason = "reading it failed in a way that the program does not know: ZeroDivisionError: 'a bug'"
-    assert account.recordings == 2 and account.problems == [("X1001", reason)]
+# --- Real recordings of poor quality, and training
 
 
-def test_probabilities_that_are_no_numbers_are_never_written(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    def overflow(self: Model, signals: Any, demographics: Any, acquisitions: Any) -> Predictions:
-        return Predictions(np.zeros((len(signals), 24), bool), np.full((len(signals), 24), np.nan))
-
-    monkeypatch.setattr(Model, "predict", overflow)
-    answer = score_arrays(model, TEXT, GOOD)
-    assert answer.reason == "the networks give no probability for values so large"
-    np.testing.assert_array_equal(answer.scores, PRIOR.scores[0])
-
-
-# ------------------------------------------------------------------------------------------------------------- account
-
-
-def test_reasons_are_counted_without_what_is_of_one_file_alone() -> None:
-    assert reason_kind("is cut off: 7212 of 14424 bytes") == "is cut off: ... of ... bytes"
-    assert reason_kind("has no lead of a standard name, only 'V 1' \"it's\"") == (
-        "has no lead of a standard name, only ... ..."
-    )
-    account = ScoringSummary()
-    for size in (1, 20):
-        account.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), "x", f"is cut off: {size} of 90 bytes"))
-    account.add("B", Prediction("B", PRIOR.labels[0], PRIOR.scores[0], ("renamed", "renamed"), None))
-    assert account.lines() == [
-        "3 recordings scored, 2 of them could not be used and got the training prior",
-        "  not usable: 2, is cut off: ... of ... bytes",
-        "  repaired: 1, renamed",
-    ]
-
-
-def test_a_name_cannot_break_the_list_or_the_output(tmp_path: Path) -> None:
-    account = ScoringSummary(problems=[("a,b", 'says "no", twice'), (printable("x\ny\udcff"), "empty")])
-    account.write_problems(tmp_path / "problems.csv")
-    with (tmp_path / "problems.csv").open(newline="") as file:
-        assert list(csv.reader(file)) == [["name", "reason"], ["a,b", 'says "no", twice'], ["x?y?", "empty"]]
-
-
-@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
-def test_no_cell_of_the_list_is_a_formula(tmp_path: Path, cell: str) -> None:
-    """A spreadsheet would compute it, or call a program; with an apostrophe in front it shows it."""
-    ScoringSummary(problems=[(cell, cell), ("A-1", "5 = 3")]).write_problems(tmp_path / "problems.csv")
-    with (tmp_path / "problems.csv").open(newline="") as file:
-        rows = list(csv.reader(file))
-    assert rows[1:] == [[f"'{cell}", f"'{cell}"], ["A-1", "5 = 3"]]
-
-
-def test_a_file_s_name_is_no_formula_in_the_list(model: Model, tmp_path: Path) -> None:
-    (tmp_path / "data").mkdir()
-    (tmp_path / "data" / "=cmd|' !A1.hea").write_bytes(b"")
-    score_folder(model, tmp_path / "data", tmp_path / "out", problems=tmp_path / "problems.csv")
-    assert (tmp_path / "problems.csv").read_text() == "name,reason\n'=cmd|' !A1,the header is empty\n"
-    assert (tmp_path / "out" / "=cmd|' !A1.csv").read_text().startswith("#=cmd|' !A1\n")
-
-
-# ----------------------------------------------------------------------------------------------------------- real dirt
-
-
-def test_phone_recordings_all_get_an_answer(model: Model, shared_folder: Path, tmp_path: Path) -> None:
+def test_all_phone_recordings_get_an_answer(model: Model, shared_folder: Path, tmp_path: Path) -> None:
     unpack, pack = shared_folder / "data" / "unpack.py", shared_folder / "data" / "quality"
     subprocess.run([sys.executable, unpack, pack, tmp_path / "data"], check=True, capture_output=True)
-    account = score_folder(model, tmp_path / "data", tmp_path / "out")
-    assert account.recordings == len(list((tmp_path / "out").iterdir())) == 200
-    assert {reason for _, reason in account.problems} == {"is flat in every lead"}
+    summary = score_folder(model, tmp_path / "data", tmp_path / "out")
+    assert summary.recordings == len(list((tmp_path / "out").iterdir())) == 200
+    assert {reason for _, reason in summary.unusable} == {"is flat in every lead"}
     with (pack / "index.csv").open(newline="") as file:
         quality = {row["record"]: row["quality"] for row in csv.DictReader(file)}
-    assert {quality[name] for name, _ in account.problems} == {"unacceptable"}
+    assert {quality[name] for name, _ in summary.unusable} == {"unacceptable"}
 
 
-def test_training_leaves_them_out_with_the_same_account(
+def test_training_leaves_unusable_recordings_out_with_the_same_reasons(
     kinds: tuple[Path, dict[str, Kind]], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     titles = ("a good recording", "zeros in every lead", "signal file cut off in the middle", "signal without a header")

@@ -1,12 +1,9 @@
-"""Our own commands as a user runs them: train_model.py, driver.py, get_12ECG_score.py, as processes of their own."""
+"""train_model.py, driver.py and get_12ECG_score.py do what they promise, each run as a process."""
 
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,20 +21,11 @@ from leadwise.model.scoring import score_arrays, score_files
 from leadwise.options import TrainingOptions
 from leadwise.training import run as run_module
 from leadwise.training.fold import FoldResult, train_fold
+from tests.commands import run
 from tests.conftest import header_text, v4_matrix
 
 ROOT = Path(__file__).resolve().parents[1]
 QUICK = ("--recipe", "quick", "--epochs", "1", "--jobs", "1")
-
-
-def run(*arguments: object, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
-    """A command of ours, started in the repository; its exit status must be `status`."""
-    environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
-    environ |= {"LEADWISE_PAGES": "0"} | variables
-    command = [sys.executable, *map(str, arguments)]
-    result = subprocess.run(command, cwd=ROOT, env=environ, capture_output=True, text=True, check=False)
-    assert result.returncode == status, result.stdout + result.stderr
-    return result
 
 
 def write(folder: Path, name: str, seed: int, seconds: int = 10) -> None:
@@ -67,7 +55,7 @@ def model(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def outputs(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Answers to the recordings, and to three more files that cannot be used."""
+    """Score the recordings, and three files that cannot be used."""
     mixed, folder = tmp_path_factory.mktemp("mixed"), tmp_path_factory.mktemp("outputs") / "new"
     for path in data.iterdir():
         (mixed / path.name).symlink_to(path)
@@ -82,7 +70,7 @@ def outputs(data: Path, model: Path, tmp_path_factory: pytest.TempPathFactory) -
     return folder
 
 
-def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
+def test_a_finished_model_folder_is_complete_and_has_nothing_else(model: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == [
         "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
         "seen.txt", "validation.safetensors",
@@ -95,14 +83,14 @@ def test_a_finished_model_folder_is_complete_and_clean(model: Path) -> None:
     assert {"versions", "seconds", "device", "threads", "left_out", "repairs"} <= set(training)
     assert training["seconds"] > 0
     for fold in metadata["folds"]:
-        assert set(fold["validation_scores"]) == {"half", "common", "full"}
+        assert set(fold["validation_scores"]) == {"fixed_threshold", "common_threshold", "class_thresholds"}
         assert len(fold["thresholds"]) == 24 and fold["best_epoch"] == 1
         counts = fold["validation_counts"]
         assert [tp + fn for tp, fn in zip(counts["tp"], counts["fn"], strict=True)][22] == fold["validation_recordings"]
     assert metadata["prior"]["scores"] == [4 / 12] * 3 + [0.0] * 19 + [1.0, 0.0]
 
 
-def test_what_was_trained_is_what_is_saved(model: Path) -> None:
+def test_each_fold_has_its_own_weights(model: Path) -> None:
     states = [load_file(model / f"fold{fold}.safetensors") for fold in (0, 1)]
     assert not all((states[0][name] == states[1][name]).all() for name in states[0])
 
@@ -121,7 +109,7 @@ def test_the_same_command_gives_the_same_bytes(data: Path, model: Path, tmp_path
         assert (tmp_path / "again" / name).read_bytes() == (model / name).read_bytes()
 
 
-def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
+def test_a_run_interrupted_between_folds_leaves_a_model_and_is_resumed(
     data: Path, model: Path, outputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def stop_at_the_second_fold(*arguments: object) -> FoldResult:
@@ -143,7 +131,7 @@ def test_a_run_cut_off_between_folds_leaves_a_model_and_is_carried_on(
         assert (tmp_path / name).read_bytes() == (model / name).read_bytes()
 
 
-def test_networks_of_an_earlier_model_do_not_stay(data: Path, model: Path, tmp_path: Path) -> None:
+def test_networks_of_an_earlier_model_are_removed(data: Path, model: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(model, tmp_path / "model")
     (copy / "fold7.safetensors").write_bytes(b"of an ensemble of eight")
     run("train_model.py", data, copy, *QUICK, "--seed", "5")
@@ -163,7 +151,7 @@ def test_another_recipe_number_trains_anew_and_says_why(data: Path, model: Path,
     )
 
 
-def test_every_recording_has_its_answer(model: Path, outputs: Path) -> None:
+def test_every_recording_has_an_output(model: Path, outputs: Path) -> None:
     names = [f"A{index:04d}" for index in range(12)] + ["E0001", "E0002", "E0003"]
     assert sorted(path.name for path in outputs.iterdir()) == [f"{name}.csv" for name in names]
     metadata = json.loads((model / "model.json").read_text())
@@ -176,7 +164,7 @@ def test_every_recording_has_its_answer(model: Path, outputs: Path) -> None:
             assert [int(label) for label in output.labels] == metadata["prior"]["labels"]
 
 
-def test_batches_answer_as_one_recording_at_a_time_does(data: Path, model: Path, outputs: Path) -> None:
+def test_batches_change_no_score(data: Path, model: Path, outputs: Path) -> None:
     loaded = load_model(model)
     for record in find_records(data):
         recording = read_recording(record)
@@ -192,7 +180,7 @@ def test_batches_answer_as_one_recording_at_a_time_does(data: Path, model: Path,
         np.testing.assert_allclose(all_at_once.scores, one.scores, atol=1e-5)
 
 
-def test_reduced_precision_stays_near(data: Path, model: Path, outputs: Path, tmp_path: Path) -> None:
+def test_reduced_precision_changes_scores_little(data: Path, model: Path, outputs: Path, tmp_path: Path) -> None:
     run("driver.py", model, data, tmp_path, "--precision", "bf16")
     loaded = load_model(model)
     for path in tmp_path.iterdir():
@@ -206,7 +194,7 @@ def test_reduced_precision_stays_near(data: Path, model: Path, outputs: Path, tm
             assert np.abs(margins).min() < 0.02
 
 
-def test_one_ecg_is_told_by_name_with_threshold(data: Path, model: Path) -> None:
+def test_diagnoses_are_printed_by_name_with_their_threshold(data: Path, model: Path) -> None:
     printed = run("get_12ECG_score.py", model, data / "A0001.hea", data / "A0002").stdout
     for name in ("A0001.hea", "A0002"):
         assert str(data / name) in printed
@@ -218,14 +206,14 @@ def test_one_ecg_is_told_by_name_with_threshold(data: Path, model: Path) -> None
     assert probabilities == sorted(probabilities, reverse=True)
     assert "1st degree av block (IAVB, 270492004)" in printed
     folds = json.loads((model / "model.json").read_text())["folds"]
-    k = 22  # every recording has it
+    k = 22  # in every recording
     tp, fp, fn = (sum(fold["validation_counts"][name][k] for fold in folds) for name in ("tp", "fp", "fn"))
     row = next(row for row in rows if CODES[k] in row)
     assert f"{tp / (tp + fn):.2f}" in row and f"{tp / (tp + fp):.2f}" in row
     assert "sensitivity and PPV: of the class on the 12 validation recordings" in printed
 
 
-def test_one_ecg_that_cannot_be_used_says_why(data: Path, model: Path, tmp_path: Path) -> None:
+def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, model: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.hea").write_text("nonsense\n")
     result = run("get_12ECG_score.py", model, tmp_path / "bad.hea", data / "A0001", status=1)
     assert "cannot be used" in result.stdout and "A0001" in result.stdout
@@ -250,7 +238,7 @@ def test_one_ecg_that_cannot_be_used_says_why(data: Path, model: Path, tmp_path:
         (["get_12ECG_score.py", "{tmp}", "{data}/A0001"], 1, "model.json: No such file"),
     ],
 )
-def test_what_fails_says_so_in_one_line(
+def test_a_failure_is_explained_in_one_line(
     arguments: list[str], status: int, message: str, data: Path, model: Path, tmp_path: Path
 ) -> None:
     places = {"data": data, "model": model, "tmp": tmp_path}

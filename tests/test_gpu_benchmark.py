@@ -1,4 +1,4 @@
-"""The GPU check, rehearsed on the CPU; and what it does where parts fail, hang, or lack wfdb and click."""
+"""Test the GPU check: a rehearsal on the CPU, parts that fail or hang, machines without wfdb and click."""
 
 from __future__ import annotations
 
@@ -37,8 +37,8 @@ def test_a_rehearsal_runs_every_part(tmp_path: Path) -> None:
     assert by_name["conv1d"]["numbers"]["starts"] and not by_name["CUDA graphs"]["numbers"]["starts"]
 
 
-def test_it_needs_neither_wfdb_nor_click(tmp_path: Path) -> None:
-    """Every file of the check is imported without them, and a part runs."""
+def test_the_check_needs_neither_wfdb_nor_click(tmp_path: Path) -> None:
+    """Import every file of the check without them, and run a part."""
     program = (
         "import sys; sys.modules.update(wfdb=None, click=None, pytest=None, hypothesis=None)\n"
         "import importlib, pathlib\n"
@@ -55,7 +55,9 @@ def test_it_needs_neither_wfdb_nor_click(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
-def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_a_gpu_the_check_fails_with_a_reason(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     monkeypatch.setattr(sys, "argv", ["benchmarks.gpu"])
     assert command.main() == 1
     lines = capsys.readouterr().out.splitlines()
@@ -63,25 +65,25 @@ def test_without_a_gpu_it_says_so(monkeypatch: pytest.MonkeyPatch, capsys: pytes
     assert len(lines) == 2 and lines[-1].startswith("some checks FAILED")
 
 
-def test_a_check_that_fails_leaves_the_others(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def half_done(setting: Setting) -> Iterator[Finding]:
+def test_an_exception_in_a_check_becomes_a_finding(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def failing_check(setting: Setting) -> Iterator[Finding]:
         yield Finding("first", True, "1")
         raise ZeroDivisionError("of something\nand more")
 
-    part.run_check(half_done, Setting(True, tmp_path))
+    part.run_check(failing_check, Setting(True, tmp_path))
     lines = [line for line in capsys.readouterr().out.splitlines() if line.startswith(MARK)]
     assert [Finding.from_line(line) for line in lines] == [
         Finding("first", True, "1"),
-        Finding("half done", False, "ZeroDivisionError: of something"),
+        Finding("failing check", False, "ZeroDivisionError: of something"),
     ]
 
 
 @pytest.mark.parametrize(("then", "status"), [("time.sleep(600)", -9), ("sys.exit(3)", 3)])
-def test_a_part_that_hangs_or_dies_loses_no_more_than_itself(
+def test_a_part_that_hangs_or_dies_keeps_its_findings(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, then: str, status: int
 ) -> None:
     finding = Finding("before", True, "kept")
-    program = f"import sys, time; print({finding.as_line()!r}); print('the last words'); {then}"
+    program = f"import sys, time; print({finding.as_line()!r}); print('last line'); {then}"
     start = subprocess.Popen
 
     def popen(arguments: list[str], **more: object) -> object:
@@ -93,19 +95,21 @@ def test_a_part_that_hangs_or_dies_loses_no_more_than_itself(
     assert time.monotonic() - began < 60
     kept, broken = report.parts["right"]
     assert kept == finding and not broken.ok and f"status {status}" in broken.text
-    assert broken.numbers["log"] == ["the last words"]
+    assert broken.numbers["log"] == ["last line"]
     assert [each["name"] for each in json.loads((tmp_path / "gpu.json").read_text())["parts"]["right"]] == [
         "before",
         "part right",
     ]
 
 
-def test_what_an_epoch_does_once_is_not_counted_for_a_batch(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_calls_that_occur_once_per_epoch_are_not_counted_per_batch(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     from benchmarks.gpu.fast import Course
     from benchmarks.gpu.material import recipes
 
     monkeypatch.setattr(waits, "WAITING", ("aten::convolution", "aten::randperm", "cudaStreamSynchronize"))
     setting = Setting(True, tmp_path)
     course = Course.of(setting, recipes(True)[0], 8)
-    found = waits.synchronisations(setting, course.run("fp32"), course.examples, course.recipe)
+    found = waits.synchronisations(setting, course.state("fp32"), course.examples)
     assert found == {"aten::convolution": 8, "aten::randperm": 0}  # stem, two in each of three blocks, one shortcut

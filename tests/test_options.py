@@ -1,221 +1,104 @@
-"""The commands' options: flags, variables, which wins, and what is refused."""
+"""Option tables: names, defaults, kinds of values, and what an option overrides."""
 
 from __future__ import annotations
 
-import os
+import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import click
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.command_line import command, from_environment
-from leadwise.options import COMMANDS, DriverOptions, Option, Options, TrainingOptions, cores
+from leadwise.options import (
+    COMMANDS,
+    FOLDER,
+    HOURS,
+    KNOWN_VARIABLES,
+    SWITCH,
+    DriverOptions,
+    Kind,
+    Option,
+    Origin,
+    TrainingOptions,
+    choice,
+    file,
+    whole,
+)
 
 
-@pytest.fixture(autouse=True)
-def no_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in [name for name in os.environ if name.startswith("LEADWISE_")]:
-        monkeypatch.delenv(name)
-
-
-@contextmanager
-def variables(environ: Mapping[str, str] | None) -> Iterator[None]:
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in (environ or {}).items():
-            patch.setenv(name, value)
-        yield
-
-
-def run(table: type[Options], argv: Sequence[str], environ: Mapping[str, str] | None = None) -> tuple[int, Any]:
-    """Run a command of two positional arguments; its exit status, and what its function was called with."""
-    called: list[dict[str, Any]] = []
-
-    @command(table, "What it does.")
-    @click.argument("data")
-    @click.argument("model")
-    def main(**values: Any) -> None:
-        called.append(values)
-
-    with variables(environ):
-        status = main(list(argv))
-    return status, called[0] if called else None
-
-
-def training(*argv: str, environ: Mapping[str, str] | None = None) -> TrainingOptions:
-    status, values = run(TrainingOptions, ["data", "model", *argv], environ)
-    assert status == 0
-    options: TrainingOptions = values["options"]
-    return options
-
-
-def refusal(capsys: pytest.CaptureFixture[str], argv: Sequence[str], environ: Mapping[str, str]) -> str:
-    """The one line that a command prints before it exits with 2."""
-    assert run(TrainingOptions, argv, environ) == (2, None)
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    assert printed.err.endswith("\n") and printed.err.count("\n") == 1
-    return printed.err
-
-
-def read(table: type[Any], environ: Mapping[str, str]) -> Any:
-    with variables(environ):
-        return from_environment(table)
-
-
-def test_without_flag_and_variable_every_option_has_its_default() -> None:
-    options = training()
-    assert options == TrainingOptions()
-    assert (options.recipe, options.epochs, options.folds, options.seed) == ("robust", None, None, None)
-    assert (options.device, options.precision, options.work, options.fresh) == ("auto", "auto", None, False)
-    assert options.jobs == options.threads == cores() >= 1
-    assert options.overrides() == []
-
-
-def test_a_flag_wins_over_its_variable_and_a_variable_over_the_default() -> None:
-    environ = {"LEADWISE_EPOCHS": "12", "LEADWISE_FOLDS": "3"}
-    options = training("--epochs", "7", "--work=elsewhere", environ=environ)
-    assert (options.epochs, options.folds, options.work) == (7, 3, Path("elsewhere"))
-
-
-@pytest.mark.parametrize("text, state", [("1", True), ("yes", True), ("ON", True), ("0", False), ("false", False)])
-def test_a_switch_has_a_variable_and_a_flag_for_either_state(text: str, state: bool) -> None:
-    environ = {"LEADWISE_FRESH": text}
-    assert training(environ=environ).fresh is state
-    assert training("--fresh", environ=environ).fresh is True
-    assert training("--no-fresh", environ=environ).fresh is False
-
-
-def test_an_empty_variable_counts_as_not_set() -> None:
-    assert training(environ={"LEADWISE_EPOCHS": "", "LEADWISE_FRESH": ""}) == TrainingOptions()
-
-
-def test_positional_arguments_stand_before_between_and_after_flags() -> None:
-    for argv in (["a", "b", "--epochs", "2"], ["--epochs", "2", "a", "b"], ["a", "--epochs", "2", "b"]):
-        _, values = run(TrainingOptions, argv)
-        assert (values["data"], values["model"], values["options"].epochs) == ("a", "b", 2)
+def test_a_field_is_a_flag_and_a_variable() -> None:
+    option = next(option for option in DriverOptions.table() if option.name == "batch_size")
+    assert (option.flag, option.variable, option.default) == ("--batch-size", "LEADWISE_BATCH_SIZE", "64")
+    assert {option.variable for table in COMMANDS for option in table.table()} == set(KNOWN_VARIABLES)
 
 
 @pytest.mark.parametrize(
-    "argv, environ, named",
+    ("kind", "text", "value"),
     [
-        (["data", "--epoch", "3"], {}, "--epoch: no such option; did you mean --epochs?"),
-        (["data", "model", "--qqq"], {}, "--qqq: no such option"),
-        (["data", "model", "--epochs=0"], {}, "--epochs: '0' is not a whole number of at least 1"),
-        (["data", "model", "--epochs", "1e3"], {}, "--epochs: '1e3' is not a whole number"),
-        (["data", "model", "--epochs"], {}, "--epochs"),
-        (["data", "model", "--folds", "1"], {}, "--folds: '1' is not a whole number of at least 2"),
-        (["data", "model", "--work", ""], {}, "--work: '' is not the name of a folder"),
-        (["data", "model", "--recipe", "papers"], {}, "--recipe: 'papers' is not one of paper, robust, quick"),
-        (["data"], {}, "MODEL"),
-        (["data", "model", "more"], {}, "more"),
-        (["data", "model"], {"LEADWISE_EPOCH": "3"}, "LEADWISE_EPOCH: no such variable; did you mean LEADWISE_EPOCHS?"),
-        (["data", "model"], {"LEADWISE_QQQ": ""}, "LEADWISE_QQQ: no such variable"),
-        (["data", "model"], {"LEADWISE_DEVICE": "gpu"}, "LEADWISE_DEVICE: 'gpu' is not one of auto, cpu, cuda"),
-        (["data", "model"], {"LEADWISE_FRESH": "maybe"}, "LEADWISE_FRESH: 'maybe' is not 1 or 0"),
+        (whole(1), "12", 12),
+        (choice("cpu", "cuda"), "cuda", "cuda"),
+        (file(".png", ".svg"), "Sheet.PNG", Path("Sheet.PNG")),
+        (file(), "list", Path("list")),
+        (FOLDER, "a/b", Path("a/b")),
+        (HOURS, "1.5", 1.5),
+        (SWITCH, "Yes", True),
+        (SWITCH, "off", False),
     ],
 )
-def test_what_is_wrong_is_named_in_one_line(
-    capsys: pytest.CaptureFixture[str], argv: list[str], environ: dict[str, str], named: str
-) -> None:
-    assert named in refusal(capsys, argv, environ)
-
-
-def test_no_flag_may_be_shortened(capsys: pytest.CaptureFixture[str]) -> None:
-    assert "did you mean --precision?" in refusal(capsys, ["data", "model", "--precis", "fp32"], {})
-
-
-def test_a_variable_of_another_command_is_no_error() -> None:
-    assert training(environ={"LEADWISE_BATCH_SIZE": "none of my business"}) == TrainingOptions()
-    with pytest.raises(SystemExit):
-        read(DriverOptions, {"LEADWISE_BATCH_SIZE": "none of my business"})
-
-
-def test_without_a_command_line_the_variables_alone_count(capsys: pytest.CaptureFixture[str]) -> None:
-    options = read(TrainingOptions, {"LEADWISE_RECIPE": "quick", "LEADWISE_SEED": "0", "PATH": "/bin"})
-    assert (options.recipe, options.seed) == ("quick", 0)
-    with pytest.raises(SystemExit) as stopped:
-        read(TrainingOptions, {"LEADWISE_SEED": "-1"})
-    assert stopped.value.code == 2
-    assert capsys.readouterr().err == "error: LEADWISE_SEED: '-1' is not a whole number of at least 0\n"
-
-
-def test_a_command_reads_the_arguments_of_the_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    called = []
-
-    @command(TrainingOptions, "Trains.")
-    @click.argument("data")
-    def main(data: str, options: TrainingOptions) -> int:
-        called.append((data, options.epochs, options.folds))
-        return 3
-
-    monkeypatch.setenv("LEADWISE_EPOCHS", "4")
-    monkeypatch.setattr(sys, "argv", ["train", "data", "--folds", "3"])
-    assert main() == 3
-    assert called == [("data", 4, 3)]
+def test_a_text_becomes_a_value(kind: Kind, text: str, value: object) -> None:
+    assert kind.convert(text) == value
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "line"), [(ValueError("no"), 1, "no"), (KeyboardInterrupt(), 130, "interrupted")]
+    ("kind", "text", "expected"),
+    [
+        (whole(1), "0", "a whole number of at least 1"),
+        (whole(0), "1_000", "a whole number of at least 0"),
+        (whole(0), " 7 ", "a whole number of at least 0"),
+        (whole(0), "", "a whole number of at least 0"),
+        (whole(0), "\u0663", "a whole number of at least 0"),
+        (choice("cpu", "cuda"), "gpu", "one of cpu, cuda"),
+        (file(".png", ".svg"), "sheet.gif", "the name of a file that ends in .png, .svg"),
+        (file(".png"), "", "the name of a file that ends in .png"),
+        (file(), "", "the name of a file"),
+        (FOLDER, "", "the name of a folder"),
+        (HOURS, "0", "a number of hours above 0"),
+        (HOURS, "0.00", "a number of hours above 0"),
+        (HOURS, "nan", "a number of hours above 0"),
+        (HOURS, "1e3", "a number of hours above 0"),
+        (HOURS, "-1", "a number of hours above 0"),
+        (SWITCH, "", r"1 or 0 \(yes or no"),
+        (SWITCH, "maybe", r"1 or 0 \(yes or no"),
+    ],
 )
-def test_a_failure_is_one_line_and_an_exit_status(
-    error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    @command(Options, "Fails.")
-    def main(options: Options) -> None:
-        raise error
-
-    assert main([]) == status
-    assert capsys.readouterr().err.strip() == f"test_options.py: {line}"
+def test_an_invalid_text_is_refused_with_what_is_expected(kind: Kind, text: str, expected: str) -> None:
+    with pytest.raises(click.BadParameter, match=f"{re.escape(repr(text))} is not {expected}"):
+        kind.convert(text)
 
 
-def test_an_override_is_told_with_what_it_replaces_and_where_it_comes_from() -> None:
-    environ = {"LEADWISE_EPOCHS": "12", "LEADWISE_DEVICE": "cpu", "LEADWISE_RECIPE": "quick"}
-    recipe = {"epochs": 50, "folds": 5}
-    assert training("--folds", "5", environ=environ).overrides("recipe paper", recipe) == [
-        "device: cpu (default auto), from LEADWISE_DEVICE",
-        "recipe: quick (default robust), from LEADWISE_RECIPE",
-        "epochs: 12 (recipe paper has 50), from LEADWISE_EPOCHS",
-    ]
-    assert training("--epochs", "3", environ={"LEADWISE_EPOCHS": "12"}).overrides("recipe paper", recipe) == [
-        "epochs: 3 (recipe paper has 50; LEADWISE_EPOCHS has 12), from --epochs"
-    ]
-    batch = read(DriverOptions, {"LEADWISE_BATCH_SIZE": "8"})
-    assert batch.overrides() == ["batch-size: 8 (default 64), from LEADWISE_BATCH_SIZE"]
+@given(st.text(max_size=8), st.integers(-5, 10**9))
+def test_a_whole_number_is_accepted_only_in_digits(text: str, number: int) -> None:
+    for candidate in (text, str(number)):
+        if candidate.isascii() and candidate.isdigit() and int(candidate) >= 1:
+            assert whole(1).convert(candidate) == int(candidate)
+        else:
+            with pytest.raises(click.BadParameter, match="a whole number"):
+                whole(1).convert(candidate)
 
 
-def test_what_replaces_nothing_is_not_told() -> None:
-    assert training("--device", "auto", "--jobs", "1", environ={"LEADWISE_DEVICE": "auto"}).overrides() == []
-
-
-@pytest.mark.parametrize("table", COMMANDS)
-def test_help_shows_flag_and_variable_of_every_option(table: type[Options], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(table, ["--help"], {"LEADWISE_QQQ": "1"}) == (0, None)
-    shown = "".join(capsys.readouterr().out.split())  # click breaks long lines
-    for one in table.table():
-        assert one.flag in shown
-        assert f"[{one.variable};default:" in shown
+def test_a_table_can_be_constructed_without_a_command_line() -> None:
+    options = TrainingOptions(epochs=3, origins={"epochs": Origin("--epochs")})
+    assert options.overrides("recipe quick", {"epochs": 10}) == ["epochs: 3 (recipe quick has 10), from --epochs"]
+    assert TrainingOptions(epochs=3).overrides("recipe quick", {"epochs": 10}) == []  # of no known origin
 
 
 def test_options_of_one_name_are_the_same_in_all_commands() -> None:
     seen: dict[str, Option] = {}
     for one in (one for table in COMMANDS for one in table.table()):
         assert (seen.setdefault(one.name, one).default, seen[one.name].help) == (one.default, one.help)
-
-
-@given(st.text(max_size=8), st.integers(-5, 10**9))
-def test_a_number_is_taken_only_as_digits(text: str, number: int) -> None:
-    for candidate in (text, str(number)):
-        if candidate.isascii() and candidate.isdigit() and int(candidate) >= 1:
-            assert training(f"--epochs={candidate}").epochs == int(candidate)
-        else:
-            assert run(TrainingOptions, ["data", "model", f"--epochs={candidate}"]) == (2, None)
 
 
 def test_options_need_no_torch() -> None:

@@ -1,7 +1,7 @@
-"""The organisers' scripts, by stand-ins (tests/organisers/), against the repository as it is.
+"""The organisers' scripts of 2020 and 2021 run with the repository as it is.
 
-A copy of the top level gets the stand-ins in the place of our own commands, as on the organisers' machines; each runs
-there as a process of its own, with LEADWISE_ variables as the only options.
+Substitutes for them (tests/organisers/) replace our commands in a copy of the top level, as on the organisers' side.
+Each runs as a process, with LEADWISE_ variables as the only options.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ from tests.conftest import LEADS, header_text, v4_matrix
 ROOT = Path(__file__).resolve().parents[1]
 LEAD_SETS = (LEADS, LEADS[:6], ("I", "II", "III", "V2"), ("I", "II", "V2"), ("I", "II"))
 QUICK = {"LEADWISE_RECIPE": "quick", "LEADWISE_EPOCHS": "1", "LEADWISE_FOLDS": "2"}
-QUICK |= {"LEADWISE_JOBS": "1", "LEADWISE_THREADS": "1"}  # so little work that sharing it out costs more
-QUICK |= {"LEADWISE_PAGES": "0"}  # where the report is not looked for: it takes longer than such a training
+QUICK |= {"LEADWISE_JOBS": "1", "LEADWISE_THREADS": "1"}  # too little work for several processes
+QUICK |= {"LEADWISE_PAGES": "0"}  # the report takes longer than such a training
 
 # ---------------------------------------------------------------------------------------------------------- recordings
 
 
 @dataclass(frozen=True, eq=False)
 class Example:
-    """A recording to be written: ADC counts (leads, samples), 1000 per mV."""
+    """A recording to write: ADC counts (leads, samples), 1000 per mV."""
 
     name: str
     data: NDArray[np.int16]
@@ -41,11 +41,11 @@ class Example:
     leads: tuple[str, ...] = LEADS
 
     def reduced(self, leads: tuple[str, ...]) -> Example:
-        """The same recording with some of its leads, as the organisers of 2021 cut theirs."""
+        """Return the recording with some of its leads, as in the data of 2021."""
         return replace(self, data=self.data[[self.leads.index(lead) for lead in leads]], leads=leads)
 
     def write(self, folder: Path) -> None:
-        """A header and a MATLAB v4 file."""
+        """Write a header and a MATLAB v4 file."""
         comments = ("#Age: 64", "#Sex: Female", f"#Dx: {self.codes}", "#Rx: Unknown", "#Hx: Unknown", "#Sx: Unknown")
         header = header_text(self.name, self.data, self.sampling_frequency, leads=self.leads, comments=comments)
         (folder / f"{self.name}.hea").write_text(header)
@@ -53,7 +53,7 @@ class Example:
 
 
 def heartbeats(random: np.random.Generator, samples: int, sampling_frequency: int) -> NDArray[np.int16]:
-    """Twelve leads (12, samples) of narrow beats over noise."""
+    """Return twelve leads (12, samples) of narrow beats and noise."""
     beats = np.arange(samples) / sampling_frequency * random.uniform(0.8, 2.0)
     shape = np.exp(-((beats % 1 - 0.5) ** 2) / (2 * 0.02**2))
     sizes = random.normal(0, 800, (len(LEADS), 1))
@@ -61,9 +61,9 @@ def heartbeats(random: np.random.Generator, samples: int, sampling_frequency: in
 
 
 def examples(count: int, seed: int) -> Iterator[Example]:
-    """Recordings of three sources: 10 s at 500 Hz; every fourth 25 s, longer than a window, and 1000 Hz."""
+    """Yield recordings of three sources: 10 s at 500 Hz; every fourth 25 s, longer than a window, at 1000 Hz."""
     random = np.random.default_rng(seed)
-    # sinus rhythm; two classes; a code that another represents; scored beside unscored; unscored alone
+    # sinus rhythm; two classes; a code with an equivalent; scored beside unscored; unscored alone
     codes = ("426783006", "164889003,59118001", "713427006", "427084000,55827005", "55827005")
     for index in range(count):
         seconds, sampling_frequency = (25, 1000) if index % 4 == 3 else (10, 500)
@@ -93,12 +93,12 @@ def unseen_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def repository(folder: Path, **scripts: str) -> Path:
-    """The top level, with the stand-ins that `scripts` names by what they overwrite."""
+    """Copy the top level, and overwrite each command in `scripts` with its substitute."""
     for path in ROOT.glob("*.py"):
         shutil.copy(path, folder)
     (folder / "leadwise").symlink_to(ROOT / "leadwise")
-    for command, stand_in in scripts.items():
-        shutil.copy(ROOT / "tests" / "organisers" / f"{stand_in}.py", folder / f"{command}.py")
+    for command, substitute in scripts.items():
+        shutil.copy(ROOT / "tests" / "organisers" / f"{substitute}.py", folder / f"{command}.py")
     return folder
 
 
@@ -113,7 +113,7 @@ def repository_2021(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(folder: Path, *command: str | Path, **variables: str) -> str:
-    """What the script prints; its working directory is the repository, its environment as bare as a container's."""
+    """Run a script in the repository, with the environment of a container; return its output."""
     kept = {name: os.environ[name] for name in ("PATH", "OMP_NUM_THREADS", "LD_LIBRARY_PATH") if name in os.environ}
     done = subprocess.run(
         [sys.executable, *map(str, command)],
@@ -129,8 +129,8 @@ def run(folder: Path, *command: str | Path, **variables: str) -> str:
 
 @pytest.fixture(scope="session")
 def model(repository_2020: Path, training_data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Trained by the script of 2020: absolute paths, with a trailing slash."""
-    folder = tmp_path_factory.mktemp("model") / "made by the script"
+    """Train with the script of 2020: absolute paths, with a trailing slash."""
+    folder = tmp_path_factory.mktemp("model") / "with spaces in its name"
     run(repository_2020, "train_model.py", f"{training_data}/", f"{folder}/", LEADWISE_PAGES="1")
     return folder
 
@@ -139,14 +139,14 @@ def model(repository_2020: Path, training_data: Path, tmp_path_factory: pytest.T
 def outputs_of_2020(
     repository_2020: Path, model: Path, unseen_data: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Path:
-    """Written by the driver of 2020: absolute paths, with a trailing slash."""
+    """Score with the driver of 2020: absolute paths, with a trailing slash."""
     folder = tmp_path_factory.mktemp("outputs")
     run(repository_2020, "driver.py", f"{model}/", f"{unseen_data}/", f"{folder}/")
     return folder
 
 
 def outputs(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
-    """Labels and scores by recording, after checking the form of each output."""
+    """Return labels and scores by recording, after checking the format of each output."""
     found = {}
     for path in sorted(folder.iterdir()):
         name, classes, labels, scores = path.read_text().splitlines()
@@ -162,7 +162,7 @@ def outputs(folder: Path) -> dict[str, tuple[list[int], list[float]]]:
 # --------------------------------------------------------------------------------------------------------------- tests
 
 
-def test_scripts_of_2020_give_an_output_for_each_recording(model: Path, outputs_of_2020: Path) -> None:
+def test_the_scripts_of_2020_write_an_output_for_each_recording(model: Path, outputs_of_2020: Path) -> None:
     assert sorted(path.name for path in model.iterdir()) == [
         "fold0.safetensors", "fold1.safetensors", "model.json", "model_card.md", "report.html",
         "seen.txt", "validation.safetensors",
@@ -170,38 +170,38 @@ def test_scripts_of_2020_give_an_output_for_each_recording(model: Path, outputs_
     assert list(outputs(outputs_of_2020)) == sorted(example.name for example in examples(4, seed=2))
 
 
-def test_folders_may_be_relative_and_without_a_slash(
+def test_folders_can_be_relative_and_without_a_slash(
     repository_2020: Path, model: Path, unseen_data: Path, outputs_of_2020: Path, tmp_path: Path
 ) -> None:
-    there = [os.path.relpath(path, repository_2020) for path in (model, unseen_data, tmp_path / "outputs")]
-    run(repository_2020, "driver.py", *there)
+    relative = [os.path.relpath(path, repository_2020) for path in (model, unseen_data, tmp_path / "outputs")]
+    run(repository_2020, "driver.py", *relative)
     assert outputs(tmp_path / "outputs") == outputs(outputs_of_2020)
 
 
-def test_training_by_the_script_of_2021_gives_the_same_model(
+def test_training_with_the_script_of_2021_gives_the_same_model(
     repository_2021: Path, training_data: Path, model: Path, tmp_path: Path
 ) -> None:
-    there = [os.path.relpath(path, repository_2021) + "/" for path in (training_data, tmp_path / "model")]
-    run(repository_2021, "train_model.py", *there)
+    relative = [os.path.relpath(path, repository_2021) + "/" for path in (training_data, tmp_path / "model")]
+    run(repository_2021, "train_model.py", *relative)
     for fold in ("fold0.safetensors", "fold1.safetensors"):
         assert (tmp_path / "model" / fold).read_bytes() == (model / fold).read_bytes()
 
 
-def test_script_of_2021_scores_every_lead_set(
+def test_the_script_of_2021_scores_every_lead_set(
     repository_2021: Path, model: Path, outputs_of_2020: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "data").mkdir()
     for example in examples(4, seed=2):
         for leads in LEAD_SETS:
             replace(example.reduced(leads), name=f"{example.name}-{len(leads)}").write(tmp_path / "data")
-        # the leads of a file may stand in any order
+        # in any order of leads
         replace(example.reduced(LEADS[::-1]), name=f"{example.name}-turned").write(tmp_path / "data")
     printed = run(repository_2021, "test_model.py", model, tmp_path / "data", tmp_path / "outputs")
     assert f"24 recordings, {len(LEAD_SETS)} lead sets" in printed
     found = outputs(tmp_path / "outputs")
     assert len(found) == 24
 
-    # with all leads, in whatever order, the answers are those of the script of 2020
+    # with all leads, in any order, the predictions are those of the script of 2020
     for name, (labels, scores) in outputs(outputs_of_2020).items():
         for spelling in (f"{name}-12", f"{name}-turned"):
             assert found[spelling][0] == labels
@@ -216,7 +216,7 @@ def test_training_again_on_the_same_recordings_changes_nothing(
     assert {path.name: (path.read_bytes(), path.stat().st_mtime_ns) for path in model.iterdir()} == before
 
 
-def test_a_variable_that_is_misspelt_stops_the_organisers_script_with_one_line(
+def test_a_misspelt_variable_stops_the_organisers_script_with_one_line(
     repository_2020: Path, training_data: Path, tmp_path: Path
 ) -> None:
     command = [sys.executable, "train_model.py", str(training_data), str(tmp_path / "model")]

@@ -1,7 +1,8 @@
-"""The model that comes with the program: complete, small, and it knows an ECG when it sees one."""
+"""The pretrained model is complete and small, and tells simulated diagnoses apart."""
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -12,7 +13,7 @@ import pytest
 import leadwise
 from leadwise.api import ABBREVIATIONS
 from leadwise.ecg.leads import STANDARD_LEADS
-from leadwise.model.folder import SEEN, SIMULATION_NETWORK
+from leadwise.model.folder import RENAMED_KEYS, SEEN, SIMULATION_NETWORK, VERSION
 from leadwise.simulate import simulate
 from leadwise.simulate.folder import write_folder
 
@@ -25,7 +26,7 @@ def model() -> leadwise.Classifier:
     return leadwise.load()
 
 
-def test_it_is_small_and_says_what_it_is() -> None:
+def test_it_is_small_and_its_card_describes_it() -> None:
     files = {path.name: path.stat().st_size for path in PRETRAINED.iterdir()}
     assert sum(files.values()) < 40_000_000
     assert set(files) == {"model.json", "fold0.safetensors", SIMULATION_NETWORK, "model_card.md", SEEN}
@@ -34,16 +35,16 @@ def test_it_is_small_and_says_what_it_is() -> None:
         assert words in " ".join(card.split()), words
 
 
-def test_it_has_seen_ptb_xl_alone() -> None:
+def test_it_was_trained_on_ptb_xl_alone() -> None:
     names = (PRETRAINED / SEEN).read_text().split()
     assert len(names) > 3000 and all(name.startswith("HR") for name in names)
 
 
 @pytest.mark.parametrize(("diagnosis", "others"), [("AF", ["NSR"]), ("NSR", ["AF", "LBBB"]), ("LBBB", ["AF"])])
-def test_it_knows_a_simulated_diagnosis_from_others(
+def test_it_tells_a_simulated_diagnosis_from_others(
     model: leadwise.Classifier, diagnosis: str, others: list[str]
 ) -> None:
-    """Simulated ECGs are no test of its worth; a model with its leads or classes mixed up would fail."""
+    """No test of quality, but a model whose leads or classes are mixed up would fail."""
 
     def mean(found: str, key: str) -> float:
         signals = [simulate([] if key == "NSR" else [key], seed, 500, 10) for seed in range(6)]
@@ -54,20 +55,29 @@ def test_it_knows_a_simulated_diagnosis_from_others(
         assert mean(diagnosis, diagnosis) > mean(diagnosis, other)
 
 
-def test_it_says_that_a_recording_comes_from_elsewhere(tmp_path: Path) -> None:
-    """300 Hz, which PTB-XL never has, in words and in JSON."""
+def test_a_recording_at_an_unknown_frequency_is_out_of_distribution(tmp_path: Path) -> None:
+    """At 300 Hz, which PTB-XL does not have; shown in words and in JSON."""
     write_folder(tmp_path, 1, seed=1, sources=["U"])
     path = next(tmp_path.glob("*.mat"))
     result = leadwise.load().predict(path)
-    assert result.out_of_distribution and leadwise.Result.FOREIGN in str(result)
-    for option, told in ((), f"note: {leadwise.Result.FOREIGN}"), (("--json",), '"foreign": true'):
+    assert result.out_of_distribution and leadwise.Result.OUT_OF_DISTRIBUTION in str(result)
+    for option, expected in (
+        ((), f"note: {leadwise.Result.OUT_OF_DISTRIBUTION}"),
+        (("--json",), '"out_of_distribution": true'),
+    ):
         command = [sys.executable, "get_12ECG_score.py", "pretrained", str(path), *option]
         printed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-        assert told in printed
+        assert expected in printed
 
 
-def test_the_driver_takes_it_by_its_name(tmp_path: Path) -> None:
+def test_the_driver_finds_it_by_its_name(tmp_path: Path) -> None:
     write_folder(tmp_path / "data", 6, seed=1)
     command = [sys.executable, "driver.py", "pretrained", str(tmp_path / "data"), str(tmp_path / "out")]
     assert subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode == 0
     assert len(list((tmp_path / "out").glob("*.csv"))) == 6
+
+
+def test_its_metadata_have_the_present_format() -> None:
+    metadata = json.loads((PRETRAINED / "model.json").read_text(encoding="utf-8"))
+    assert metadata["version"] == VERSION and metadata["simulation_network"]["file"] == SIMULATION_NETWORK
+    assert not {f'"{key}":' for key in RENAMED_KEYS} & set((PRETRAINED / "model.json").read_text().split())

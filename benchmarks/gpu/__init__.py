@@ -1,5 +1,5 @@
-"""What a GPU must prove: that it computes right, survives failures, and how fast it is. `python -m benchmarks.gpu`.
+"""Check a GPU: correctness, recovery from failures, speed of training and scoring. Run `python -m benchmarks.gpu`.
 
-A file here is a part of the run (`right`, `survives`, `fast`, `scores`, `variants`) or what the parts share. Nothing
-here imports wfdb, click or the tests: the machine that lends a GPU may have none of them.
+The parts of the run are `machine`, `right`, `survives`, `fast`, `scores` and `variants`; the other files are shared by
+them. Nothing here imports wfdb, click or the tests, which a GPU machine may lack.
 """

@@ -1,10 +1,10 @@
-"""What a GPU must prove: python -m benchmarks.gpu [--rehearse] [--minutes M] [--output FILE.json]
+"""Check a GPU: python -m benchmarks.gpu [--rehearse] [--minutes M] [--output FILE.json]
 
-Right (it computes what the CPU computes), survives (kills, too little memory, a failing GPU), fast (an epoch at the
-Challenge's full size), scores fast (the driver), and the variants of a training step: in order of importance, each in a
-process with a time limit of its own, so that none can take another's time with it. A line is printed for each check as
-it ends, and the JSON file is written anew. The status is 1 if a check failed, and 0 else, also where a goal of speed
-was missed.
+The parts, in order of importance: right (the GPU computes what the CPU computes), survives (kills, too little memory, a
+failing GPU), fast (an epoch at the Challenge's full size), scores (speed of the driver), variants of a training step.
+Each part runs in its own process with its own time limit, so that a part that hangs does not take the time of the
+others. A line is printed at the end of each check, and the JSON file is rewritten. The exit status is 1 if a check
+failed, otherwise 0, even if a speed goal was missed.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from benchmarks.gpu.setting import MARK, NO_GPU, Finding
 from leadwise.util.files import write_json
 
 ROOT = Path(__file__).resolve().parents[2]
-# Parts in order of importance, and their shares of the time; what one leaves goes to those after it.
+# Parts in order of importance, and their shares of the time; unused time goes to the later parts.
 PARTS = {"machine": 2.0, "right": 2.5, "survives": 2.5, "fast": 3.0, "scores": 1.0, "variants": 2.0}
-LOG_LINES = 15  # of a part that broke off, shown with it
+LOG_LINES = 15  # shown of a part that failed
 
 
 @dataclass(eq=False)
 class Report:
-    """What is known of the run by now, on the screen and in a file."""
+    """The findings so far, on the screen and in a file."""
 
     path: Path | None
     metadata: dict[str, Any]
@@ -44,20 +44,20 @@ class Report:
     seconds: dict[str, float] = field(default_factory=dict)  # that each part took
 
     def add(self, part: str, finding: Finding) -> None:
-        """Print a finding and write the file anew, whole."""
+        """Print a finding and rewrite the file."""
         self.parts.setdefault(part, []).append(finding)
         print(f"{part:9} {'ok    ' if finding.ok else 'FAILED'} {finding.name}: {finding.text}", flush=True)
         self.write()
 
     def write(self) -> None:
-        """Write the file, if there is to be one."""
+        """Write the file, if one was requested."""
         if self.path:
             parts = {name: [asdict(finding) for finding in findings] for name, findings in self.parts.items()}
             write_json(self.path, self.metadata | {"ok": self.ok, "seconds": self.seconds, "parts": parts})
 
     @property
     def ok(self) -> bool:
-        """Whether no check has failed."""
+        """Return whether no check has failed."""
         return all(finding.ok for findings in self.parts.values() for finding in findings)
 
 
@@ -85,7 +85,7 @@ def main() -> int:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, "unknown" where git cannot tell."""
+    """Return the current commit, or "unknown" without git."""
     try:
         command = ["git", "rev-parse", "--short", "HEAD"]
         return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout.strip()
@@ -94,7 +94,7 @@ def commit() -> str:
 
 
 def run_part(report: Report, part: str, folder: Path, rehearse: bool, limit: float) -> None:
-    """Run a part in a process of its own, killed at its time limit, and add its findings as they come."""
+    """Run a part in its own process, killed at its time limit, and add its findings as they arrive."""
     command = [sys.executable, "-u", "-m", "benchmarks.gpu.part", part, str(folder), *["--rehearse"][: int(rehearse)]]
     start, log = time.monotonic(), deque[str](maxlen=LOG_LINES)
     process = subprocess.Popen(
@@ -111,14 +111,14 @@ def run_part(report: Report, part: str, folder: Path, rehearse: bool, limit: flo
         status = process.wait()
     report.seconds[part] = taken = round(time.monotonic() - start, 1)
     if status:
-        reason = f"broke off after {taken:.0f} of {limit:.0f} s with status {status}"
+        reason = f"ended after {taken:.0f} of {limit:.0f} s with status {status}"
         report.add(part, Finding(f"part {part}", False, reason, {"log": list(log)}))
         print("\n".join(f"          | {line}" for line in log), flush=True)
 
 
 @contextlib.contextmanager
 def _killed_after(process: subprocess.Popen[str], seconds: float) -> Iterator[None]:
-    """Kill the process, and all that it started, when the time is over and when the block is left."""
+    """Kill the process and its children when the time is over, and at the end of the block."""
 
     def kill() -> None:
         with contextlib.suppress(ProcessLookupError):

@@ -1,4 +1,4 @@
-"""Part 3: how long an epoch takes at the Challenge's full size, and that no step of the batch loop waits."""
+"""Part fast: measure an epoch at the Challenge's full size, and show that no step of the batch loop waits."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ from leadwise.util.progress import duration
 RECORDINGS = 37_749  # of the Challenge that have a scored diagnosis
 HELD_OUT = 7_550  # of them, validated in a fold of five
 LARGER = (128, 256, 512)
-TRIAL = 40  # batches that a size is tried with
+TRIAL = 40  # batches per trial of a batch size
 MINUTES, MFU = 25.0, 0.35  # goals: five folds of 50 epochs, model FLOP utilisation
 
 
 @dataclass(frozen=True, eq=False)
 class Course:
-    """A recipe with a data set on the device, of which the last `held_out` recordings are validated."""
+    """A recipe with a data set on the device; the last `held_out` recordings are the validation part."""
 
     setting: Setting
     recipe: Recipe
@@ -40,17 +40,18 @@ class Course:
 
     @classmethod
     def of(cls, setting: Setting, recipe: Recipe, held_out: int) -> Course:
-        """Make the data set of the Challenge's size, or a small one."""
-        dataset = random_dataset(recipe, setting.few(RECORDINGS, 40))
+        """Return a course with a data set of the Challenge's size, or a small one in a rehearsal."""
+        dataset = random_dataset(recipe, setting.few(RECORDINGS, 24))
         return cls(setting, recipe, dataset, Examples.of(dataset, setting.device), setting.few(held_out, 8))
 
-    def run(self, precision: str) -> FoldState:
-        """Return a training with fresh weights."""
+    def state(self, precision: str) -> FoldState:
+        """Return the state of a training with fresh weights."""
         processor = self.setting.processor(precision)
-        run = FoldState.begin(self.recipe, 1, processor)
-        run.forward = self.setting.forward(run.network, processor, self.recipe)
-        run.ema_forward = self.setting.forward(run.ema_network, processor, self.recipe)
-        return run
+        state = FoldState.begin(self.recipe, 1, processor)
+        networks = state.networks
+        networks.forward = self.setting.forward(networks.network, processor, self.recipe)
+        networks.ema_forward = self.setting.forward(networks.ema_network, processor, self.recipe)
+        return state
 
     def with_batch(self, size: int) -> Course:
         """Return the same with another batch size."""
@@ -58,27 +59,26 @@ class Course:
         return dataclasses.replace(self, recipe=dataclasses.replace(self.recipe, training=training))
 
     def epoch(self, precision: str) -> tuple[speed.Speed, float]:
-        """Measure an epoch: training, and the seconds of validation."""
-        run, trained = self.run(precision), len(self.dataset) - self.held_out
-        trained_at = speed.train(self.setting, run, self.examples, self.recipe, trained)
+        """Return the speed of training in one epoch, and the seconds of its validation."""
+        state, trained = self.state(precision), len(self.dataset) - self.held_out
+        training_speed = speed.train(self.setting, state, self.examples, trained)
         members = np.arange(trained, len(self.dataset))
 
         def validate() -> None:
-            predict(run, self.examples, self.dataset.lengths, members, self.recipe)
+            predict(state, self.examples, self.dataset.lengths, members)
 
-        validate()  # cuDNN times its algorithms for these shapes
-        return trained_at, speed.seconds(self.setting, validate)
+        validate()  # so that cuDNN has chosen its algorithms for these shapes
+        return training_speed, speed.seconds(self.setting, validate)
 
     def trial(self, precision: str) -> speed.Speed:
-        """Measure some batches of training."""
+        """Return the speed of a few batches of training."""
         batches = self.setting.few(TRIAL, 2)
-        return speed.train(
-            self.setting, self.run(precision), self.examples, self.recipe, batches * self.recipe.training.batch_size
-        )
+        recordings = batches * self.recipe.training.batch_size
+        return speed.train(self.setting, self.state(precision), self.examples, recordings)
 
 
 def paper(setting: Setting) -> Iterator[Finding]:
-    """Measure `paper` as published, then that nothing waits, then larger batches and the other precision."""
+    """Measure `paper` as published, check that nothing waits, then try larger batches and the other precision."""
     course = Course.of(setting, recipes(setting.rehearse)[0], HELD_OUT)
     yield _epoch(course, "bf16")
     yield from _waits(course)
@@ -88,7 +88,7 @@ def paper(setting: Setting) -> Iterator[Finding]:
 
 
 def robust(setting: Setting) -> Iterator[Finding]:
-    """Measure `robust`, and what the default training would take."""
+    """Measure `robust`, and estimate the time of the default training."""
     recipe = recipes(setting.rehearse)[1]
     course = Course.of(setting, recipe, RECORDINGS // recipe.training.folds)
     for precision in ("bf16", "fp16"):
@@ -97,15 +97,15 @@ def robust(setting: Setting) -> Iterator[Finding]:
 
 
 def _epoch(course: Course, precision: str) -> Finding:
-    """Measure one epoch at full size, and tell what a whole training would take."""
+    """Measure one epoch at full size, and estimate the time of a complete training."""
     trained, validation = course.epoch(precision)
     recipe, size = course.recipe, course.recipe.training.batch_size
-    whole = _whole_training(course, trained, validation)
-    text = f"{trained}; an epoch {trained.seconds:.2f} + {validation:.2f} s, {whole[0]} {duration(whole[1])}"
-    numbers = trained.numbers() | {"validation_seconds": validation, "training_seconds": whole[1]}
+    complete = _complete_training(course, trained, validation)
+    text = f"{trained}; an epoch {trained.seconds:.2f} + {validation:.2f} s, {complete[0]} {duration(complete[1])}"
+    numbers = trained.numbers() | {"validation_seconds": validation, "training_seconds": complete[1]}
     if recipe.name == "paper":
-        numbers |= {"goal_minutes": whole[1] / 60 < MINUTES, "goal_mfu": trained.mfu > MFU}
-        text += f"; goals: {MINUTES:g} min {_met(whole[1] / 60 < MINUTES)}, mfu {MFU:g} {_met(trained.mfu > MFU)}"
+        numbers |= {"goal_minutes": complete[1] / 60 < MINUTES, "goal_mfu": trained.mfu > MFU}
+        text += f"; goals: {MINUTES:g} min {_met(complete[1] / 60 < MINUTES)}, mfu {MFU:g} {_met(trained.mfu > MFU)}"
     return Finding(f"{recipe.name}, {precision}, batch {size}", True, text, numbers)
 
 
@@ -113,8 +113,8 @@ def _met(reached: bool) -> str:
     return "met" if reached else "missed"
 
 
-def _whole_training(course: Course, trained: speed.Speed, validation: float) -> tuple[str, float]:
-    """Return what a whole training is, and its seconds on the GPU."""
+def _complete_training(course: Course, trained: speed.Speed, validation: float) -> tuple[str, float]:
+    """Describe a complete training, and return its seconds on the GPU."""
     training, epoch = course.recipe.training, trained.seconds + validation
     networks = training.networks or training.folds
     simulated = training.simulated * training.simulated_epochs / trained.rate
@@ -124,7 +124,7 @@ def _whole_training(course: Course, trained: speed.Speed, validation: float) -> 
 
 
 def _best_size(course: Course, precision: str) -> Finding:
-    """Try larger batches and measure an epoch with the fastest."""
+    """Try larger batches and measure an epoch with the fastest size."""
     tried, reasons = {}, []
     for size in LARGER[: course.setting.few(len(LARGER), 1)]:
         size = course.setting.few(size, 16)
@@ -141,14 +141,14 @@ def _best_size(course: Course, precision: str) -> Finding:
 
 
 def _waits(course: Course) -> Iterator[Finding]:
-    """Count what makes the host wait for the GPU in the batch loop."""
-    found = synchronisations(course.setting, course.run("bf16"), course.examples, course.recipe)
-    told = ", ".join(f"{name} {count:g}" for name, count in found.items()) or "none"
+    """Count the calls that make the host wait for the GPU in the batch loop."""
+    found = synchronisations(course.setting, course.state("bf16"), course.examples)
+    counts = ", ".join(f"{name} {count:g}" for name, count in found.items()) or "none"
     ok = not any(found.values())
-    yield Finding(f"{course.recipe.name}: waits in a batch", ok, f"by the profiler: {told}", found)
+    yield Finding(f"{course.recipe.name}: waits in a batch", ok, f"by the profiler: {counts}", found)
     for precision in ("bf16", "fp16"):
-        reason = refused(course.setting, course.run(precision), course.examples, course.recipe)
-        text = reason or "PyTorch sees no operation that waits"
+        reason = refused(course.setting, course.state(precision), course.examples)
+        text = reason or "PyTorch finds no operation that waits"
         yield Finding(f"{course.recipe.name}, {precision}: sync debug mode", not reason, text)
 
 

@@ -1,4 +1,4 @@
-"""What the run is made on: the card, its versions, and the rates of its matrix products."""
+"""Part machine: name the card and the versions, and measure the rates of matrix products."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def machine(setting: Setting) -> Iterator[Finding]:
 
 
 def rates(setting: Setting) -> Iterator[Finding]:
-    """Measure what the card multiplies in each precision."""
+    """Measure the rate of matrix products in each precision."""
     if _is_missing(setting):
         return
     found = {}

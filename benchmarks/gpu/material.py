@@ -1,4 +1,4 @@
-"""What the parts work on: data sets of random values, networks with sensible running statistics, simulated folders."""
+"""Make the inputs of the checks: random data sets, networks with realistic running statistics, simulated folders."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from leadwise.recipes import PAPER, QUICK, ROBUST, Recipe
 from leadwise.simulate import write_folder
 
 ROOT = Path(__file__).resolve().parents[2]
-BLOCK = 1 << 18  # rows that are drawn; a longer array repeats them
+BLOCK = 1 << 18  # random rows; a longer array repeats them
 SEED = 2020
 
 
@@ -30,22 +30,22 @@ def small(recipe: Recipe) -> Recipe:
 
 
 def recipes(rehearse: bool) -> tuple[Recipe, Recipe]:
-    """Return `paper` and `robust`, or both in small."""
+    """Return `paper` and `robust`, or small versions of both."""
     return (small(PAPER), small(ROBUST)) if rehearse else (PAPER, ROBUST)
 
 
 def without_dropout(recipe: Recipe) -> Recipe:
-    """Return the recipe without dropout: two devices draw different numbers."""
+    """Return the recipe without dropout, for which two devices draw different random numbers."""
     return dataclasses.replace(recipe, network=dataclasses.replace(recipe.network, dropout=0.0))
 
 
 def spread_of(recipe: Recipe) -> float:
-    """Return the standard deviation of a recipe's signals: ADC counts, or 1 where it divides by it."""
+    """Return the standard deviation of a recipe's signals: that of ADC counts, or 1 if the recipe scales them."""
     return 300.0 if recipe.signal.scale == "none" else 1.0
 
 
 def random_dataset(recipe: Recipe, recordings: int, seconds: float = 10.0) -> Dataset:
-    """Return prepared recordings of equal length that show nothing, with one to three labels each."""
+    """Return prepared recordings of random samples and equal length, with one to three labels each."""
     random, rows = np.random.default_rng(SEED), int(seconds * recipe.signal.sampling_frequency)
     block = spread_of(recipe) * random.standard_normal((min(BLOCK, recordings * rows), 12), np.float32)
     samples = np.empty((recordings * rows, 12), np.float32)
@@ -62,17 +62,19 @@ def random_dataset(recipe: Recipe, recordings: int, seconds: float = 10.0) -> Da
 
 
 def random_windows(recipe: Recipe, count: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Return windows (count, 12, window), the last half of them padded, numbers beside them, and targets."""
+    """Return windows (count, 12, window), the second half zero-padded, auxiliary features, and targets."""
     generator = torch.Generator().manual_seed(SEED)
     windows = spread_of(recipe) * torch.randn(count, 12, recipe.signal.window, generator=generator)
     windows[count // 2 :, :, recipe.signal.window * 2 // 3 :] = 0
-    people = torch.rand(count, recipe.network.demographics, generator=generator)
-    return windows, people, (torch.rand(count, recipe.network.classes, generator=generator) < 0.1).float()
+    auxiliary = torch.rand(count, recipe.network.demographics, generator=generator)
+    return windows, auxiliary, (torch.rand(count, recipe.network.classes, generator=generator) < 0.1).float()
 
 
 def settled_network(recipe: Recipe, seed: int = SEED) -> SEResNet:
-    """Return random weights with the running statistics of one batch, in evaluation mode: activations of the size that
-    a trained network has."""
+    """Return a network with random weights and the running statistics of one batch, in evaluation mode.
+
+    Its activations have the magnitude of a trained network's.
+    """
     torch.manual_seed(seed)
     network = SEResNet(recipe.network)
     norms = [module for module in network.modules() if isinstance(module, nn.BatchNorm1d)]
@@ -86,21 +88,21 @@ def settled_network(recipe: Recipe, seed: int = SEED) -> SEResNet:
 
 
 def simulated_folder(folder: Path, recordings: int) -> Path:
-    """Return a folder of simulated recordings of two databases; what is there already stays."""
+    """Return a folder of simulated recordings of two databases; an existing one is used again."""
     if not folder.exists():
         write_folder(folder, recordings, SEED, sources=("A", "E"), class_floor=0.02, longest=15.0)
     return folder
 
 
 def trainable_folder(setting: Setting) -> Path:
-    """Return the folder that small trainings learn from."""
+    """Return the folder of recordings for the small trainings."""
     return simulated_folder(setting.folder / "trainable", setting.few(64, 16))
 
 
 def quick_options(device: torch.device, epochs: int) -> TrainingOptions:
     """Return the options of a training that takes seconds: recipe `quick`, one network."""
-    assert QUICK.name == "quick"
+    precision, threads = ("fp32", 1) if device.type == "cpu" else ("auto", 2)
     return TrainingOptions(
-        recipe=QUICK.name, epochs=epochs, networks=1, simulated=0, device=device.type,
-        precision="fp32" if device.type == "cpu" else "auto", jobs=1, threads=2, pages=False,
+        recipe=QUICK.name, epochs=epochs, networks=1, simulated=0, device=device.type, precision=precision, jobs=1,
+        threads=threads, pages=False,
     )  # fmt: skip

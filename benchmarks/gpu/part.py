@@ -1,4 +1,4 @@
-"""One part of the run, in a process of its own: python -m benchmarks.gpu.part NAME FOLDER [--rehearse]"""
+"""Run one part of the check in its own process: python -m benchmarks.gpu.part NAME FOLDER [--rehearse]"""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from leadwise.util.progress import log_to_stdout
 
 
 def run_check(check: Check, setting: Setting) -> None:
-    """Print the findings of a check; one that fails is a finding with its reason, and the part goes on."""
+    """Print the findings of a check; an exception becomes a finding with its reason, and the part continues."""
     try:
         for finding in check(setting):
             print(finding.as_line(), flush=True)
@@ -32,7 +32,7 @@ def main(name: str, folder: Path, rehearse: bool) -> None:
     """Run all checks of a part, in order."""
     log_to_stdout()
     if rehearse:
-        torch.set_num_threads(2)
+        torch.set_num_threads(1)  # the rehearsal is small, and other processes may use the other cores
     for check in importlib.import_module(f"benchmarks.gpu.{name}").CHECKS:
         run_check(check, Setting(rehearse, folder))
 

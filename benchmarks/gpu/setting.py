@@ -1,4 +1,4 @@
-"""What a part of the run is told, and what it answers: `Setting` and `Finding`."""
+"""Define the input and the output of a part: `Setting` and `Finding`."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import Recipe
 
 NO_GPU = "torch finds no CUDA device; --rehearse runs on the CPU"
-MARK = "#finding "  # begins the lines of a part's output that are findings; all others are its log
+MARK = "#finding "  # first word of findings in a part's output; all other lines are its log
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One line of the run: what was looked at, whether it is as it must be, and the figures."""
+    """The result of one check: its name, whether it passed, a text and the figures."""
 
     name: str
     ok: bool
@@ -31,7 +31,7 @@ class Finding:
     numbers: dict[str, Any] = field(default_factory=dict)
 
     def as_line(self) -> str:
-        """Return the finding as a line for the process that started the part."""
+        """Return the finding as a line for the parent process."""
         return MARK + json.dumps(dataclasses.asdict(self))
 
     @classmethod
@@ -42,14 +42,14 @@ class Finding:
 
 @dataclass(frozen=True)
 class Setting:
-    """How the parts run: on the GPU, or in small on the CPU; `folder` is for their files."""
+    """How the parts run: on the GPU, or as a small rehearsal on the CPU; `folder` is for their files."""
 
     rehearse: bool
     folder: Path
 
     @property
     def device(self) -> torch.device:
-        """The device that is tested."""
+        """Return the tested device."""
         return torch.device("cpu" if self.rehearse else "cuda")
 
     def few(self, many: int, few: int) -> int:
@@ -57,17 +57,17 @@ class Setting:
         return few if self.rehearse else many
 
     def processor(self, precision: str) -> Processor:
-        """Return the device in a precision, with the flags that belong to it."""
+        """Return the device with a precision, and set the flags that belong to it."""
         processor = Processor(self.device, PRECISIONS[precision])
         set_matrix_precision(processor)
         return processor
 
     def forward(self, network: SEResNet, processor: Processor, recipe: Recipe) -> Callable[[Tensor, Tensor], Tensor]:
-        """Return what computes a network on a GPU; a rehearsal computes the same on the CPU."""
+        """Return the forward pass used on a GPU; a rehearsal runs the same code on the CPU."""
         return channels_last_or_plain(network, processor, recipe.signal.window)
 
     def wait(self) -> None:
-        """Wait until the device has done all that it was given."""
+        """Wait until the device has finished all work."""
         if self.device.type == "cuda":
             torch.cuda.synchronize()
 

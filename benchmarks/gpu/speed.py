@@ -1,4 +1,4 @@
-"""How fast a device computes: seconds of a call, the rate of matrix products, recordings per second, memory."""
+"""Measure speed: seconds of a call, the rate of matrix products, recordings per second and memory of training."""
 
 from __future__ import annotations
 
@@ -13,17 +13,16 @@ import torch
 
 from benchmarks.gpu.setting import Setting
 from leadwise.network.devices import PRECISIONS
-from leadwise.network.se_resnet import operations
-from leadwise.recipes import Recipe
+from leadwise.network.se_resnet import forward_operations
 from leadwise.training.epoch import train_epoch
 from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 
-PRODUCTS = 20  # matrix products that are timed together
+PRODUCTS = 20  # matrix products per timing
 
 
 def seconds(setting: Setting, call: Callable[[], object]) -> float:
-    """Return how long the device takes for a call, by its own clock (CUDA events)."""
+    """Return how long a call takes on the device, by its own clock (CUDA events)."""
     if setting.device.type != "cuda":
         start = time.perf_counter()
         call()
@@ -39,9 +38,9 @@ def seconds(setting: Setting, call: Callable[[], object]) -> float:
 
 @cache
 def peak_matrix_rate(setting: Setting, precision: str) -> float:
-    """Return the operations per second of large products of random matrices, the best of five timings.
+    """Return the operations per second of large matrix products, the best of five timings.
 
-    Random values, since a GPU that multiplies constants draws less power and runs at a higher clock.
+    The values are random, since a GPU that multiplies constants draws less power and runs at a higher clock.
     """
     size = setting.few(8192, 64)
     matrix = torch.randn(size, size, device=setting.device).to(PRECISIONS[precision])
@@ -57,16 +56,16 @@ def peak_matrix_rate(setting: Setting, precision: str) -> float:
 
 @dataclass(frozen=True)
 class Speed:
-    """What was measured of a training."""
+    """The measured speed of a training."""
 
     recordings: int
     seconds: float
-    mfu: float  # model FLOP utilisation: of the device's rate of bf16 matrix products
-    memory: int  # bytes at most
+    mfu: float  # model FLOP utilisation: share of the device's rate of bf16 matrix products
+    memory: int  # bytes, the peak
 
     @property
     def rate(self) -> float:
-        """Recordings per second."""
+        """Return recordings per second."""
         return self.recordings / self.seconds
 
     def numbers(self) -> dict[str, Any]:
@@ -82,20 +81,21 @@ class Speed:
         return f"{self.rate:,.0f} recordings/s, mfu {self.mfu:.2f}, {self.memory / 2**30:.1f} GiB"
 
 
-def train(setting: Setting, run: FoldState, examples: Examples, recipe: Recipe, recordings: int) -> Speed:
-    """Measure one pass of training over so many recordings, after three batches to warm up."""
+def train(setting: Setting, state: FoldState, examples: Examples, recordings: int) -> Speed:
+    """Measure one pass of training over so many recordings, after three warm-up batches."""
+    recipe = state.recipe
     size = recipe.training.batch_size
-    step(run, examples, recipe, 3 * size)
+    step(state, examples, 3 * size)
     if setting.device.type == "cuda":
         torch.cuda.reset_peak_memory_stats()
     recordings = max(recordings // size, 1) * size
-    taken = seconds(setting, lambda: step(run, examples, recipe, recordings))
-    work = 3 * operations(recipe.network, recipe.signal.window) * recordings
+    taken = seconds(setting, lambda: step(state, examples, recordings))
+    work = 3 * forward_operations(recipe.network, recipe.signal.window) * recordings
     memory = torch.cuda.max_memory_allocated() if setting.device.type == "cuda" else 0
     return Speed(recordings, taken, work / taken / peak_matrix_rate(setting, "bf16"), memory)
 
 
-def step(run: FoldState, examples: Examples, recipe: Recipe, recordings: int) -> float:
-    """Train on the first recordings, and on them again where there are fewer; return the mean loss."""
+def step(state: FoldState, examples: Examples, recordings: int) -> float:
+    """Train on so many recordings, repeating the data if it has fewer; return the mean loss."""
     members = torch.from_numpy(np.arange(recordings) % len(examples.host_lengths))
-    return train_epoch(run, examples, members, lambda share: 1e-4, recipe)[0]
+    return train_epoch(state, examples, members, lambda share: 1e-4)[0]

@@ -1,4 +1,4 @@
-"""Part 2: training and scoring on the GPU survive what goes wrong."""
+"""Part survives: show that training and scoring on the GPU recover from kills, little memory and a failing GPU."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 from leadwise.training.validation import predict
 
-LOSSES = 0.3  # relative difference of the last losses of two trainings on a GPU, whose roundings differ
+LOSSES = 0.3  # relative difference of the last losses of two trainings on a GPU, which round differently
 LONGEST = 90.0  # seconds that a training may take
-SHARE = 0.6  # of the memory that a batch needs, which it gets
+SHARE = 0.6  # of the memory that a batch needs
 
 
 def killed(setting: Setting) -> Iterator[Finding]:
-    """Kill a training (SIGKILL) after its first epoch, start it again, and compare with an uninterrupted one."""
+    """Kill a training (SIGKILL) after its first epoch, resume it, and compare with an uninterrupted one."""
     data, epochs = trainable_folder(setting), setting.few(12, 3)
-    whole, model = setting.folder / "whole", setting.folder / "killed"
+    reference, model = setting.folder / "reference", setting.folder / "killed"
     command = (str(data), setting.device.type, str(epochs))
-    _train(whole, *command)
+    _train(reference, *command)
     process = _start(model, *command)
     died = _kill_after_an_epoch(process, model)
     printed = _train(model, *command)
-    histories = [_history(folder) for folder in (whole, model)]
+    histories = [_history(folder) for folder in (reference, model)]
     difference = abs(histories[1][-1]["loss"] / histories[0][-1]["loss"] - 1)
     bound = 0.0 if setting.rehearse else LOSSES
-    resumed = "goes on after epoch" in printed
+    resumed = "resumes after epoch" in printed
     ok = died and resumed and [len(each) for each in histories] == [epochs, epochs] and difference <= bound
     text = f"{'killed' if died else 'ended before it was killed'}, {'resumed' if resumed else 'not resumed'}, "
     text += f"{len(histories[1])} epochs; its last loss differs by {difference:.2g} (at most {bound:g})"
@@ -59,7 +59,7 @@ def _start(model: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _train(model: Path, *arguments: str) -> str:
-    """Return what a training prints. Raises RuntimeError with its last line where it fails."""
+    """Return the output of a training. Raises RuntimeError with its last line if it fails."""
     process = _start(model, *arguments)
     try:
         printed = process.communicate(timeout=LONGEST)[0]
@@ -71,7 +71,7 @@ def _train(model: Path, *arguments: str) -> str:
 
 
 def _kill_after_an_epoch(process: subprocess.Popen[str], model: Path) -> bool:
-    """Kill the training as soon as an epoch is saved; whether it was killed before its end."""
+    """Kill the training as soon as an epoch is saved; return whether it was killed before its end."""
     end = time.monotonic() + LONGEST
     while process.poll() is None and time.monotonic() < end:
         if any((model / "checkpoint").glob("fold0.*")):
@@ -87,52 +87,50 @@ def _history(model: Path) -> list[dict[str, Any]]:
     return history
 
 
-# ------------------------------------------------------------------------------------------------------------- memory
-
-
 def too_little_memory(setting: Setting) -> Iterator[Finding]:
-    """Train on a batch that does not fit into the memory that the process may have; then validate likewise."""
+    """Train on a batch that does not fit into the memory of the process, then validate one."""
     recipe = recipes(setting.rehearse)[0]
     count = setting.few(256, 16)
     dataset = random_dataset(recipe, count)
-    run, examples = _run_and_examples(setting, recipe, dataset)
+    state, examples = _state_and_examples(setting, recipe, dataset)
     batch, offsets = torch.arange(count), torch.zeros(count, dtype=torch.long)
 
     def step() -> Tensor:
-        return train_batch(run, examples, batch, offsets, recipe)
+        return train_batch(state, examples, batch, offsets)
 
     def validate() -> Tensor:
-        run.validation_batch = count
-        return torch.from_numpy(predict(run, examples, dataset.lengths, np.arange(count), recipe))
+        state.progress.validation_batch = count
+        return torch.from_numpy(predict(state, examples, dataset.lengths, np.arange(count)))
 
     for name, call in (("training", step), ("validation", validate)):
-        run.network.train(name == "training")
-        with _capped(setting, run, call):
+        state.networks.network.train(name == "training")
+        with _capped(setting, state, call):
             found = call()
-        micro_batches, windows = run.parts, run.validation_batch
+        micro_batches, windows = state.progress.micro_batches, state.progress.validation_batch
         halved = micro_batches > 1 if name == "training" else windows < count
-        text = f"a batch of {count} goes through in {micro_batches} micro-batches"
+        text = f"a batch of {count} runs in {micro_batches} micro-batches"
         text = text if name == "training" else f"{windows} windows at a time instead of {count}"
         yield Finding(f"too little memory in {name}", halved and bool(found.isfinite().all()), text)
 
 
-def _run_and_examples(setting: Setting, recipe: Any, dataset: Any) -> tuple[FoldState, Examples]:
+def _state_and_examples(setting: Setting, recipe: Any, dataset: Any) -> tuple[FoldState, Examples]:
     processor = setting.processor("fp32")
-    run = FoldState.begin(recipe, 1, processor)
-    run.forward = run.ema_forward = setting.forward(run.network, processor, recipe)
-    return run, Examples.of(dataset, processor.device)
+    state = FoldState.begin(recipe, 1, processor)
+    networks = state.networks
+    networks.forward = networks.ema_forward = setting.forward(networks.network, processor, recipe)
+    return state, Examples.of(dataset, processor.device)
 
 
 @contextmanager
-def _capped(setting: Setting, run: FoldState, call: Callable[[], Tensor]) -> Iterator[None]:
-    """Leave the block less memory than `call` needs; a rehearsal lets large batches fail."""
+def _capped(setting: Setting, state: FoldState, call: Callable[[], Tensor]) -> Iterator[None]:
+    """Limit the memory in the block to less than `call` needs; a rehearsal makes large batches fail."""
     if setting.rehearse:
-        forward = run.forward
-        run.forward = run.ema_forward = _limited(forward, 8)
+        networks, forward = state.networks, state.networks.forward
+        networks.forward = networks.ema_forward = _limited(forward, 8)
         yield
-        run.forward = run.ema_forward = forward
+        networks.forward = networks.ema_forward = forward
         return
-    call()  # once with all memory: how much does it need?
+    call()  # with all memory, to measure how much it needs
     torch.cuda.synchronize()
     torch.cuda.empty_cache()
     before, total = torch.cuda.memory_allocated(), torch.cuda.mem_get_info()[1]
@@ -148,15 +146,12 @@ def _capped(setting: Setting, run: FoldState, call: Callable[[], Tensor]) -> Ite
 
 
 def _limited(forward: Callable[[Tensor, Tensor], Tensor], most: int) -> Callable[[Tensor, Tensor], Tensor]:
-    def limited(windows: Tensor, people: Tensor) -> Tensor:
+    def limited(windows: Tensor, auxiliary: Tensor) -> Tensor:
         if len(windows) > most:
             raise torch.OutOfMemoryError("CUDA out of memory (rehearsed)")
-        return forward(windows, people)
+        return forward(windows, auxiliary)
 
     return limited
-
-
-# ------------------------------------------------------------------------------------------------- streams and failures
 
 
 def streamed(setting: Setting) -> Iterator[Finding]:
@@ -171,7 +166,7 @@ def streamed(setting: Setting) -> Iterator[Finding]:
         host.prefetch(batch, places, window)
     pairs = [
         (host.windows(batch, places, window), resident.windows(batch, places, window))
-        for batch, places in zip(batches, offsets, strict=True)  # the last four were not expected
+        for batch, places in zip(batches, offsets, strict=True)  # the last four were not prefetched
     ]
     same = sum(torch.equal(one, other) for one, other in pairs)
     yield Finding(
@@ -180,12 +175,12 @@ def streamed(setting: Setting) -> Iterator[Finding]:
 
 
 def failing(setting: Setting) -> Iterator[Finding]:
-    """Let the GPU fail while it scores: the CPU goes on with the same recordings."""
+    """Make the GPU fail while it scores: the CPU computes the same recordings."""
     processor = setting.processor("fp32")
     model, expected = load_model(ROOT / "pretrained", processor), load_model(ROOT / "pretrained", CPU)
     recipe = model.recipe
-    signals, people = [*random_windows(recipe, 6)[0].numpy()], random_windows(recipe, 6)[1].numpy()
-    truth = expected.probabilities(signals, people)
+    signals, auxiliary = [*random_windows(recipe, 6)[0].numpy()], random_windows(recipe, 6)[1].numpy()
+    truth = expected.probabilities(signals, auxiliary)
     networks = tuple(settled_network(recipe) for _ in model.networks)
     for network in networks:
         network.register_forward_pre_hook(_fail)
@@ -196,9 +191,9 @@ def failing(setting: Setting) -> Iterator[Finding]:
         stacked=None,
         cpu_fallback=model.cpu_fallback or CpuFallback(expected.networks),
     )
-    found = [broken.probabilities(signals, people) for _ in range(2)]
+    found = [broken.probabilities(signals, auxiliary) for _ in range(2)]
     difference = max(float(np.abs(each - truth).max()) for each in found)
-    text = f"the CPU goes on; its probabilities differ from those of the CPU alone by {difference:.2g}"
+    text = f"the CPU continues; its probabilities differ from those of the CPU alone by {difference:.2g}"
     yield Finding("a GPU that fails while scoring", difference == 0, text, {"probabilities": difference})
 
 

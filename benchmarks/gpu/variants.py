@@ -1,4 +1,4 @@
-"""The ways to compute a training step, each measured beside the default. One that does not start is told, no more."""
+"""Part variants: measure other implementations of a training step. One that does not start is reported, no more."""
 
 from __future__ import annotations
 
@@ -16,39 +16,39 @@ from leadwise.network.gpu_forward import ChannelsLastNetwork
 from leadwise.network.se_resnet import SEResNet
 from leadwise.training.fold_state import FoldState
 
-Variant = Callable[[Course, FoldState], None]  # changes a training that begins
+Variant = Callable[[Course, FoldState], None]  # changes the state of a training before its first step
 
 
 class Graphed(nn.Module):
-    """`ChannelsLastNetwork` as a module, which CUDA graphs are recorded of."""
+    """`ChannelsLastNetwork` as a module, as recording CUDA graphs requires."""
 
     def __init__(self, network: SEResNet) -> None:
         super().__init__()
         self.network = network
 
-    def forward(self, signal: Tensor, demographics: Tensor) -> Tensor:
-        """Logits (batch, classes)."""
-        return ChannelsLastNetwork(self.network)(signal, demographics)
+    def forward(self, signal: Tensor, auxiliary: Tensor) -> Tensor:
+        """Return logits (batch, classes)."""
+        return ChannelsLastNetwork(self.network)(signal, auxiliary)
 
 
-def _plain(course: Course, run: FoldState) -> None:
-    run.forward = run.network
+def _plain(course: Course, state: FoldState) -> None:
+    state.networks.forward = state.networks.network
 
 
-def _channels_last(course: Course, run: FoldState) -> None:
-    run.forward = ChannelsLastNetwork(run.network)
+def _channels_last(course: Course, state: FoldState) -> None:
+    state.networks.forward = ChannelsLastNetwork(state.networks.network)
 
 
-def _compiled(course: Course, run: FoldState) -> None:
-    run.forward = _compile(course, run.network)
+def _compiled(course: Course, state: FoldState) -> None:
+    state.networks.forward = _compile(course, state.networks.network)
 
 
-def _compiled_channels_last(course: Course, run: FoldState) -> None:
-    run.forward = _compile(course, Graphed(run.network))
+def _compiled_channels_last(course: Course, state: FoldState) -> None:
+    state.networks.forward = _compile(course, Graphed(state.networks.network))
 
 
 def _compile(course: Course, module: nn.Module) -> Callable[[Tensor, Tensor], Tensor]:
-    """Compile a module; a rehearsal traces it and leaves out the compiler, which takes a minute."""
+    """Compile a module; a rehearsal only traces it, since the compiler takes a minute."""
     compiled: Callable[[Tensor, Tensor], Tensor]
     if course.setting.rehearse:
         compiled = torch.compile(module, backend="eager", dynamic=False)
@@ -57,34 +57,34 @@ def _compile(course: Course, module: nn.Module) -> Callable[[Tensor, Tensor], Te
     return compiled
 
 
-def _not_fused(course: Course, run: FoldState) -> None:
+def _not_fused(course: Course, state: FoldState) -> None:
     training = course.recipe.training
-    run.optimiser = torch.optim.Adam(
-        run.network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay,
+    state.optimiser = torch.optim.Adam(
+        state.networks.network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay,
         foreach=True,
     )  # fmt: skip
 
 
-def _graphs(course: Course, run: FoldState) -> None:
-    """Record forward and backward pass as CUDA graphs; recording must not leave its traces in the batch norms."""
-    before = {name: value.clone() for name, value in run.network.named_buffers()}
+def _graphs(course: Course, state: FoldState) -> None:
+    """Record forward and backward pass as CUDA graphs; recording must not change the batch norms."""
+    before = {name: value.clone() for name, value in state.networks.network.named_buffers()}
     size, recipe = course.recipe.training.batch_size, course.recipe
     signal = torch.zeros(size, recipe.network.leads, recipe.signal.window, device=course.setting.device)
-    people = torch.zeros(size, recipe.network.demographics, device=course.setting.device)
-    run.network.train()
-    dtype = run.processor.dtype
-    # a graph would keep weights that autocast had cast once
+    auxiliary = torch.zeros(size, recipe.network.demographics, device=course.setting.device)
+    state.networks.network.train()
+    dtype = state.processor.dtype
+    # with autocast's cache, a graph would keep the weights that were cast once
     with torch.autocast(course.setting.device.type, dtype, cache_enabled=False):
-        graphed = torch.cuda.make_graphed_callables(Graphed(run.network), (signal, people))
-    for name, value in run.network.named_buffers():
+        graphed = torch.cuda.make_graphed_callables(Graphed(state.networks.network), (signal, auxiliary))
+    for name, value in state.networks.network.named_buffers():
         value.copy_(before[name])
 
-    def forward(windows: Tensor, numbers: Tensor) -> Tensor:
+    def forward(windows: Tensor, auxiliary: Tensor) -> Tensor:
         with torch.autocast(windows.device.type, dtype, cache_enabled=False):
-            result: Tensor = graphed(windows, numbers)
+            result: Tensor = graphed(windows, auxiliary)
         return result
 
-    run.forward = forward
+    state.networks.forward = forward
 
 
 VARIANTS: dict[str, Variant] = {
@@ -109,12 +109,12 @@ def variants(setting: Setting) -> Iterator[Finding]:
 
 def _measured(course: Course, name: str, change: Variant) -> Finding:
     try:
-        run = course.run("bf16")
-        change(course, run)
+        state = course.state("bf16")
+        change(course, state)
         batches = course.setting.few(60, 2)
         size = course.recipe.training.batch_size
-        found = speed.train(course.setting, run, course.examples, course.recipe, batches * size)
-    except Exception as error:  # whatever a compiler raises: the other variants are worth their lines
+        found = speed.train(course.setting, state, course.examples, batches * size)
+    except Exception as error:  # compilers raise anything; the other variants are still measured
         reason = (str(error).strip().splitlines() or [""])[0]
         return Finding(name, True, f"does not start: {type(error).__name__}: {reason}", {"starts": False})
     return Finding(name, True, str(found), found.numbers() | {"starts": True})

@@ -1,4 +1,4 @@
-"""What makes the host wait for the GPU within the batch loop: by the profiler, and by PyTorch's own debug mode."""
+"""Find what makes the host wait for the GPU in the batch loop: by the profiler, and by PyTorch's debug mode."""
 
 from __future__ import annotations
 
@@ -9,51 +9,52 @@ from torch.profiler import ProfilerActivity, profile
 
 from benchmarks.gpu.setting import Setting
 from benchmarks.gpu.speed import step
-from leadwise.recipes import Recipe
-from leadwise.training.epoch import train_batch, update_ema
+from leadwise.training.epoch import train_batch
 from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 
-# cudaMemcpy (without Async) waits too; an item() of a tensor on the GPU shows as a stream's synchronisation
+# cudaMemcpy (without Async) waits too; item() of a tensor on the GPU appears as a stream synchronisation
 WAITING = ("cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy")
 FEW, MORE = 4, 12  # batches; fewer than the losses that are checked together
 
 
-def synchronisations(setting: Setting, run: FoldState, examples: Examples, recipe: Recipe) -> dict[str, float]:
-    """Return how often a batch of training waits, by the name of what waits.
+def synchronisations(setting: Setting, state: FoldState, examples: Examples) -> dict[str, float]:
+    """Return how often each blocking call occurs per training batch.
 
-    From two epochs of different length: what an epoch does once, at its beginning and end, cancels out.
+    Computed from two epochs of different length, so that the calls at the beginning and end of an epoch cancel out.
     """
-    step(run, examples, recipe, MORE * recipe.training.batch_size)
-    few, more = (_events(setting, run, examples, recipe, batches) for batches in (FEW, MORE))
+    step(state, examples, MORE * state.recipe.training.batch_size)
+    few, more = (_events(setting, state, examples, batches) for batches in (FEW, MORE))
     names = [name for name in WAITING if few[name] or more[name]]
     return {name: (more[name] - few[name]) / (MORE - FEW) for name in names}
 
 
-def _events(setting: Setting, run: FoldState, examples: Examples, recipe: Recipe, batches: int) -> Counter[str]:
+def _events(setting: Setting, state: FoldState, examples: Examples, batches: int) -> Counter[str]:
     activities = [ProfilerActivity.CPU]
     if setting.device.type == "cuda":
         activities.append(ProfilerActivity.CUDA)
     with profile(activities=activities) as profiler:
-        step(run, examples, recipe, batches * recipe.training.batch_size)
+        step(state, examples, batches * state.recipe.training.batch_size)
     return Counter({event.key: event.count for event in profiler.key_averages()})
 
 
-def refused(setting: Setting, run: FoldState, examples: Examples, recipe: Recipe) -> str:
-    """Return why three training steps fail where PyTorch is told to refuse whatever waits; empty where they do not."""
-    size = recipe.training.batch_size
+def refused(setting: Setting, state: FoldState, examples: Examples) -> str:
+    """Return the error of three training steps while PyTorch forbids blocking calls; empty if there is none."""
+    training, networks = state.recipe.training, state.networks
+    size = training.batch_size
     batches = [torch.arange(size) % len(examples.host_lengths) for _ in range(4)]
-    run.network.train()
-    train_batch(run, examples, batches[0], torch.zeros(size, dtype=torch.long), recipe)
+    offsets = torch.zeros(size, dtype=torch.long)
+    networks.network.train()
+    train_batch(state, examples, batches[0], offsets)
     setting.wait()
     cuda = setting.device.type == "cuda"
     try:
         if cuda:
             torch.cuda.set_sync_debug_mode("error")
         for steps, batch in enumerate(batches[1:], 1):
-            train_batch(run, examples, batch, torch.zeros(size, dtype=torch.long), recipe)
-            if run.ema_network is not run.network:
-                update_ema(run.ema_network, run.network, recipe.training.average, steps)
+            train_batch(state, examples, batch, offsets)
+            if training.ema_decay:
+                networks.update_ema(training.ema_decay, steps)
     except RuntimeError as error:
         return str(error).splitlines()[0]
     finally:

@@ -1,8 +1,6 @@
-"""Folders of headers and outputs become the evaluator's figures and tables.
+"""Evaluate folders of headers and outputs, and format the evaluator's tables.
 
-Of a header only the `Dx` lines are read here, and leniently: a label counts even where the signal lines would be
-refused. What the figures mean stands in `metric.py`, what an output looks like in `outputs.py`. Knows no signals and no
-networks.
+Only the `Dx` lines of a header are read: a label counts even if the header's signal lines are invalid.
 """
 
 from __future__ import annotations
@@ -19,12 +17,12 @@ from leadwise.challenge.metric import Scores, evaluate
 from leadwise.challenge.outputs import read_output
 from leadwise.ecg.header import header_codes
 
-Warn = Callable[[str], object]  # is told, in one line, what is wrong with a file that does not stop the evaluation
+Warn = Callable[[str], object]  # receives one line about each malformed output
 
 
 @dataclass(frozen=True, eq=False)
-class Evaluated:
-    """The headers of a folder in the order of their names, and what they and the outputs say, (recordings, 24) each."""
+class EvaluationData:
+    """The headers of a folder, sorted by name, with their labels, answers and scores, (recordings, 24) each."""
 
     headers: tuple[Path, ...]
     labels: NDArray[np.bool_]
@@ -32,59 +30,53 @@ class Evaluated:
     scores: NDArray[np.float64]
 
 
-def read_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> Evaluated:
-    """Labels of the headers NAME.hea in one folder, answers and scores of the outputs NAME.csv in another.
+def read_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> EvaluationData:
+    """Read the labels of headers NAME.hea in one folder and the outputs NAME.csv in another; ignore other files.
 
-    A malformed output counts as all negative with scores 0, and `remark` is told. Raises FileNotFoundError that names
-    the output where one is missing, and ValueError where there are no headers; other outputs and files are ignored.
+    A malformed output counts as all negative with scores 0, after a warning. Raises FileNotFoundError with the name of
+    a missing output, and ValueError if there are no headers.
     """
     headers = find_headers(labels_folder)
-    # all outputs are looked for before any is read: what is missing is known at once
-    outputs = [_output_of(header, Path(outputs_folder)) for header in headers]
+    # Search all outputs before reading any, so that a missing one is reported at once.
+    outputs = [Path(outputs_folder) / f"{header.stem}.csv" for header in headers]
+    for header, output in zip(headers, outputs, strict=True):
+        if not output.is_file():
+            raise FileNotFoundError(f"no output {output} for header {header}")
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
-    answers, scores = zip(*(_output_vectors(output, warn) for output in outputs), strict=True)
-    return Evaluated(tuple(headers), labels, np.array(answers), np.array(scores))
+    answers, scores = zip(*(_read_vectors(output, warn) for output in outputs), strict=True)
+    return EvaluationData(tuple(headers), labels, np.array(answers), np.array(scores))
 
 
 def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> Scores:
-    """All figures of the outputs in one folder for the headers in another; raises as `read_folders` does."""
-    read = read_folders(labels_folder, outputs_folder, warn)
-    return evaluate(read.labels, read.answers, read.scores)
+    """Compute all metrics of the outputs in one folder for the headers in another; raise as `read_folders` does."""
+    data = read_folders(labels_folder, outputs_folder, warn)
+    return evaluate(data.labels, data.answers, data.scores)
 
 
 def find_headers(folder: str | Path) -> list[Path]:
-    """The headers in a folder, not below it, sorted by name, hidden ones left out; ValueError where there is none."""
-    headers = [
-        path
-        for path in Path(folder).iterdir()
-        if path.suffix.lower() == ".hea" and not path.name.startswith(".") and path.is_file()
-    ]
+    """Return the visible headers in a folder (not below it) by name; raise ValueError if there is none."""
+    visible = (path for path in Path(folder).iterdir() if not path.name.startswith("."))
+    headers = [path for path in visible if path.suffix.lower() == ".hea" and path.is_file()]
     if not headers:
         raise ValueError(f"no headers (.hea) in {folder}")
     return sorted(headers, key=lambda path: path.name)
 
 
-def figures_by_name(scores: Scores) -> dict[str, float]:
-    """The evaluator's seven figures by their names, in its order."""
-    return {
-        "AUROC": scores.auroc,
-        "AUPRC": scores.auprc,
-        "Accuracy": scores.accuracy,
-        "F-measure": scores.f_measure,
-        "Fbeta-measure": scores.f_beta,
-        "Gbeta-measure": scores.g_beta,
-        "Challenge metric": scores.challenge_metric,
-    }
+def scores_by_name(scores: Scores) -> dict[str, float]:
+    """Return the evaluator's seven metrics by its names, in its order."""
+    names = ("AUROC", "AUPRC", "Accuracy", "F-measure", "Fbeta-measure", "Gbeta-measure", "Challenge metric")
+    areas, measures = (scores.auroc, scores.auprc), (scores.f_measure, scores.f_beta, scores.g_beta)
+    return dict(zip(names, (*areas, scores.accuracy, *measures, scores.challenge_metric), strict=True))
 
 
 def scores_table(scores: Scores) -> str:
-    """The evaluator's two lines: names of the seven figures, and their values with three decimals (`nan` for NaN)."""
-    figures = figures_by_name(scores)
-    return f"{','.join(figures)}\n{_three_decimals(figures.values())}\n"
+    """Format the evaluator's two lines: seven names, and seven values with three decimals (`nan` for NaN)."""
+    values = scores_by_name(scores)
+    return f"{','.join(values)}\n{_three_decimals(values.values())}\n"
 
 
 def class_scores_table(scores: Scores) -> str:
-    """The evaluator's table by class: codes, AUROC, AUPRC and F-measure, one line each, values with three decimals."""
+    """Format the evaluator's table by class: codes, then AUROC, AUPRC and F-measure with three decimals."""
     rows = {"AUROC": scores.class_auroc, "AUPRC": scores.class_auprc, "F-measure": scores.class_f_measure}
     lines = [f"Classes,{','.join(CODES)}", *(f"{name},{_three_decimals(row)}" for name, row in rows.items())]
     return "".join(f"{line}\n" for line in lines)
@@ -94,18 +86,10 @@ def _three_decimals(values: Iterable[float]) -> str:
     return ",".join(f"{value:.3f}" for value in values)
 
 
-def _output_of(header: Path, folder: Path) -> Path:
-    """The output that answers a header; FileNotFoundError names it where it is missing."""
-    output = folder / f"{header.stem}.csv"
-    if not output.is_file():
-        raise FileNotFoundError(f"no output {output} for header {header}")
-    return output
-
-
-def _output_vectors(path: Path, warn: Warn) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-    """Answers and scores of an output, (24,) each; nothing but zeros, and a remark, where the file is malformed."""
+def _read_vectors(path: Path, warn: Warn) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    """Read the answers and scores of an output, (24,) each; if it is malformed, warn and return zeros."""
     try:
         return read_output(path).by_class()
-    except ValueError as error:  # one bad file of another program must not cost all figures of it
+    except ValueError as error:  # one malformed output must not cost the scores of all others
         warn(f"{path}: malformed output ({error}), taken as all negative")
         return np.zeros(len(CODES), dtype=np.bool_), np.zeros(len(CODES))

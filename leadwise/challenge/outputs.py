@@ -1,11 +1,9 @@
-"""The four-line CSV that answers one recording: written by the driver, read by the evaluator.
+"""Read and write the four-line CSV output of one recording:
 
-    #NAME
-    270492004,164889003,...      classes (SNOMED CT codes)
-    0,1,...                      labels
-    0.0132,0.9127,...            scores
-
-This file knows one output at a time: no headers, no figures, no networks.
+#NAME
+270492004,164889003,...      classes (SNOMED CT codes)
+0,1,...                      labels
+0.0132,0.9127,...            scores
 """
 
 from __future__ import annotations
@@ -21,23 +19,20 @@ from numpy.typing import NDArray
 from leadwise.challenge.classes import CODES, class_index
 from leadwise.util.files import write_text
 
-TRUE_LABELS = frozenset({"1", "True", "true", "T", "t"})  # whatever else stands there means 0
+TRUE_LABELS = frozenset({"1", "True", "true", "T", "t"})  # everything else means 0
 
 
 @dataclass(frozen=True)
 class Output:
-    """The columns of one output as its file has them: any codes, in any order, perhaps twice; scores perhaps NaN."""
+    """The columns of one output file: any codes, in any order, possibly repeated; scores may be NaN."""
 
     codes: tuple[str, ...]
     labels: tuple[bool, ...]
     scores: tuple[float, ...]
 
     def by_class(self) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
-        """Labels and scores of the 24 classes, (24,) each; False and 0 for a class without a column.
-
-        Where several columns fall on one class, the label is their *or*, the score their mean (NaN left out). A score
-        that is NaN even so counts as 0.
-        """
+        """Return labels and scores of the 24 classes, (24,) each; False and 0 for a class without a column.
+        Of several columns of one class, labels are combined by *or*, and scores averaged without NaN."""
         labels = [False] * len(CODES)
         columns: list[list[float]] = [[] for _ in CODES]
         for code, label, score in zip(self.codes, self.labels, self.scores, strict=True):
@@ -50,11 +45,9 @@ class Output:
 
 
 def read_output(path: str | Path) -> Output:
-    """One output file; lines that are blank or begin with # are skipped, the first three others are the columns.
-
-    Raises ValueError where fewer than three lines are left, or where they differ in length; OSError as `open` does.
-    """
-    # A byte that is no UTF-8 spoils its own column at most: what cannot be understood is not scored.
+    """Read an output file; the first three lines that are neither blank nor begin with # are its columns.
+    Raises ValueError if there are fewer or lines differ in length, OSError as `open` does."""
+    # An invalid UTF-8 byte affects only its own column.
     with Path(path).open(encoding="utf-8-sig", errors="replace") as file:
         lines = [line.strip() for line in file]
     rows = [[field.strip() for field in line.split(",")] for line in lines if line and not line.startswith("#")]
@@ -69,25 +62,23 @@ def read_output(path: str | Path) -> Output:
 def write_output(
     path: str | Path, name: str, codes: Sequence[str], labels: Sequence[int], scores: Sequence[float]
 ) -> None:
-    """Writes the output of recording `name`: labels 0 or 1, scores in [0, 1], both in the order of `codes`.
-
-    Nine significant digits: enough to tell any two float32 apart. The file appears whole or not at all. Raises
-    ValueError where the lengths differ, a label is neither 0 nor 1, or a score is not in [0, 1] (NaN is not).
-    """
+    """Write the output of recording `name` atomically. Raises ValueError if the lengths differ, a label is neither 0
+    nor 1, or a score is not in [0, 1]."""
     if not len(codes) == len(labels) == len(scores):
         raise ValueError(f"{name}: {len(codes)} codes, {len(labels)} labels and {len(scores)} scores")
     if not all(label in (0, 1) for label in labels):
         raise ValueError(f"{name}: labels must be 0 or 1")
     if not all(0 <= score <= 1 for score in scores):
         raise ValueError(f"{name}: scores must lie in [0, 1]")
+    # Nine significant digits distinguish any two float32 values.
     rows = [codes, [str(int(label)) for label in labels], [f"{score:.9g}" for score in scores]]
     text = "".join(f"{line}\n" for line in [f"#{name}", *(",".join(row) for row in rows)])
-    # Not waiting for the disk: that took longer than reading and preparing, and an answer is quickly given again.
+    # Not flushed to disk: that took longer than reading and preparing, and an output is quickly recomputed.
     write_text(Path(path), text, durable=False)
 
 
 def _number(text: str) -> float:
-    """The number that `text` is (NaN and infinity too); 0 for what is none."""
+    """Convert text to a number (NaN and infinity included); 0 if it is none."""
     try:
         return float(text)
     except ValueError:

@@ -1,8 +1,4 @@
-"""A data folder becomes prepared arrays, labels and folds. Knows no tensors and no networks.
-
-Every recording with a scored diagnosis is read and resampled once, in parallel, into one long memory-mapped array of
-shape (samples of all recordings, 12), float32: a window is then a run of rows, whatever recording it comes from.
-"""
+"""Hold prepared recordings, load them, and check them for damage. A window is a run of rows of one array of signals."""
 
 from __future__ import annotations
 
@@ -19,64 +15,55 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.data.sample_store import ROW
-from leadwise.util.files import sha256
+from leadwise.util.files import read_json, sha256
 from leadwise.util.progress import log
 
-SAMPLES, ARRAYS = "samples.f32", "arrays.npz"  # the long array of signals, and the small ones
+SAMPLES, ARRAYS, METADATA = "samples.f32", "arrays.npz", "recordings.json"  # signals, small arrays, texts
 
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Prepared recordings: n of them, their signals one after the other."""
+    """A set of n prepared recordings."""
 
     names: tuple[str, ...]
-    sources: tuple[str, ...]  # letter prefix of the name, see design of the Challenge's databases
-    groups: tuple[str, ...]  # recordings of one group are of one patient, as far as that is known
+    sources: tuple[str, ...]  # letter prefix of the name
+    groups: tuple[str, ...]  # the same for recordings of one patient, as far as that is known
     samples: NDArray[np.float32]  # (samples of all, 12), memory-mapped
     starts: NDArray[np.int64]  # (n,) first row of each recording
     lengths: NDArray[np.int64]  # (n,) rows
     labels: NDArray[np.bool_]  # (n, 24)
-    proxy_labels: NDArray[np.bool_]  # (n, 24) classes that an unscored code means (classes.STAND_INS)
+    proxy_labels: NDArray[np.bool_]  # (n, 24) classes that an unscored code implies (`PROXY_CODES`)
     auxiliary_features: NDArray[np.float32]  # (n, 5), or (n, 6) with the signals' scales
-    acquisitions: NDArray[np.float32]  # (n, 3), see familiarity.acquisition
-    repairs: dict[str, int]  # how often each repair was made
-    left_out: dict[str, str]  # recordings that are not here: name -> reason
+    acquisitions: NDArray[np.float32]  # (n, 3) of `measure_acquisition`
+    repairs: dict[str, int]  # number of times that each repair was made
+    left_out: dict[str, str]  # recordings that were not prepared: name -> reason
     fingerprint: str  # of the files and of the preparation
 
-    # arrays with a row a recording
     ROWS: ClassVar = ("starts", "lengths", "labels", "proxy_labels", "auxiliary_features", "acquisitions")
+    TEXTS: ClassVar = ("names", "sources", "groups")
 
     def __len__(self) -> int:
         return len(self.names)
 
     def subset(self, chosen: NDArray[np.bool_]) -> Dataset:
-        """The recordings that are chosen, (n,); their signals stay where they are."""
+        """Return the recordings of a mask (n,), without copying their signals."""
         rows: dict[str, Any] = {name: getattr(self, name)[chosen] for name in self.ROWS}
-        rows |= {name: tuple(compress(getattr(self, name), chosen)) for name in ("names", "sources", "groups")}
-        return replace(self, **rows)
+        return replace(self, **rows | {name: tuple(compress(getattr(self, name), chosen)) for name in self.TEXTS})
 
     def targets(self, proxy_labels: bool) -> NDArray[np.bool_]:
-        """What a network is taught, (n, 24): the labels, with or without what stands in for them."""
+        """Return the training targets (n, 24), with or without the proxy labels."""
         return self.labels | self.proxy_labels if proxy_labels else self.labels
 
 
 def load_dataset(folder: Path) -> Dataset:
-    """What `prepare_dataset` stored, the signals as a memory map."""
-    metadata = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
+    """Load what `prepare_dataset` stored, with the signals as a memory map."""
+    metadata = read_json(folder / METADATA)
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        arrays = dict(stored)
-    del arrays["checksums"]
+        arrays = {name: stored[name] for name in Dataset.ROWS}
     rows = int((arrays["starts"] + arrays["lengths"]).max(initial=0))
-    return Dataset(
-        names=tuple(metadata["names"]),
-        sources=tuple(metadata["sources"]),
-        groups=tuple(metadata["groups"]),
-        samples=np.memmap(folder / SAMPLES, np.float32, "c", shape=(rows, 12)),
-        repairs=metadata["repairs"],
-        left_out=metadata["left_out"],
-        fingerprint=metadata["fingerprint"],
-        **arrays,
-    )
+    texts: dict[str, Any] = {name: tuple(metadata[name]) for name in Dataset.TEXTS}
+    texts |= {name: metadata[name] for name in ("repairs", "left_out", "fingerprint")}
+    return Dataset(samples=np.memmap(folder / SAMPLES, np.float32, "c", shape=(rows, 12)), **arrays, **texts)
 
 
 def metadata_checksum(metadata: dict[str, Any]) -> str:
@@ -84,32 +71,35 @@ def metadata_checksum(metadata: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(metadata).encode()).hexdigest()
 
 
-def is_whole(folder: Path) -> bool:
-    """Whether the stored arrays are those that were written; damaged ones are named."""
+def is_intact(folder: Path, fingerprint: str | None = None) -> bool:
+    """Compare the stored files with their checksums, and with the fingerprint if one is given; log the damaged file."""
+    if not folder.exists():
+        return False
+    damaged = ""
     try:
-        metadata = json.loads((folder / "recordings.json").read_text(encoding="utf-8"))
-        damaged = [] if metadata.pop("checksum") == metadata_checksum(metadata) else ["recordings.json"]
-        if sha256(folder / ARRAYS) != metadata["checksums"][ARRAYS]:
-            damaged.append(ARRAYS)
-        elif not _samples_are_whole(folder):
-            damaged.append(SAMPLES)
+        metadata = read_json(folder / METADATA)
+        if fingerprint not in (None, metadata["fingerprint"]):
+            return False
+        if metadata.pop("checksum") != metadata_checksum(metadata):
+            damaged = METADATA
+        elif sha256(folder / ARRAYS) != metadata["checksums"][ARRAYS]:
+            damaged = ARRAYS
+        elif not _samples_are_intact(folder):
+            damaged = SAMPLES
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        damaged = ["recordings.json, or a file that it names,"]
-    for name in damaged:
-        log.warning("%s in %s is damaged: the recordings are prepared again", name, folder)
+        damaged = f"{METADATA}, or a file that it names,"
+    if damaged:
+        log.warning("%s in %s is damaged: the recordings are prepared again", damaged, folder)
     return not damaged
 
 
-def _samples_are_whole(folder: Path) -> bool:
-    """Whether each recording's signal has its checksum, and nothing follows the last."""
+def _samples_are_intact(folder: Path) -> bool:
+    """Compare each signal with its checksum, and the size of the file with its content."""
     with np.load(folder / ARRAYS, allow_pickle=False) as stored:
-        places = [stored[name].tolist() for name in ("starts", "lengths", "checksums")]
+        starts, lengths, checksums = (stored[name].tolist() for name in ("starts", "lengths", "checksums"))
     with (folder / SAMPLES).open("rb") as file:
-        end = 0
-        for start, length, checksum in zip(*places, strict=True):
-            if end != start:
-                file.seek(start * ROW)
+        for start, length, checksum in zip(starts, lengths, checksums, strict=True):
+            file.seek(start * ROW)
             if zlib.crc32(file.read(length * ROW)) != checksum:
                 return False
-            end = start + length
-        return file.seek(0, os.SEEK_END) == max(map(sum, zip(*places[:2], strict=True)), default=0) * ROW
+        return file.seek(0, os.SEEK_END) == ROW * max(map(sum, zip(starts, lengths, strict=True)), default=0)

@@ -1,101 +1,100 @@
-"""The long array of signals while it is written, by one process or by several at once. Knows no headers, no recordings.
+"""Write the signals of all recordings to one file, from one process or from several at the same time.
 
-Several processes write straight into one file, each a run of recordings at a place that was foreseen for it: a way by
-files of their own, which another process copies, costs more than half of what preparing costs. What turns out longer
-than foreseen goes to a file beside, and from there behind all else; what turns out shorter leaves a hole, which takes
-no room on a disk.
+Each process writes straight into a segment of the file: passing signals on costs more than half of the preparation.
+Segments are reserved by an estimate. Signals beyond it go to an overflow file, which is appended at the end; unused
+rows stay a hole, which takes no disk space.
 """
 
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, NamedTuple
 
 ROW = 12 * 4  # bytes of one sample of twelve leads
-PIECE = 1 << 20  # bytes that are copied at a time, so that they stay in the cores' caches
+COPY_BYTES = 1 << 20  # copied at a time, so that they stay in the CPU's caches
+
+
+class Place(NamedTuple):
+    """The first row of a signal: in the store, or in the overflow file of the segment with the number `overflow`."""
+
+    row: int
+    overflow: int | None = None
 
 
 class SampleWriter:
-    """Puts signals into an open file, one behind the other."""
+    """Writes signals to an open file, one after the other."""
 
-    def __init__(self, file: IO[bytes], first: int = 0) -> None:
-        self.file = file
-        self.next = first  # row
+    def __init__(self, file: IO[bytes], first: int = 0, overflow: int | None = None) -> None:
+        self.file, self.next, self.overflow = file, first, overflow
 
-    def put(self, signal: memoryview) -> int:
-        """Writes a signal (samples, 12); the row where it begins."""
+    def put(self, signal: memoryview) -> Place:
+        """Write a signal (samples, 12)."""
         start = self.next
         self.file.write(signal)
         self.next += len(signal)
-        return start
+        return Place(start, self.overflow)
 
 
 @dataclass(frozen=True)
 class Segment:
-    """Rows of a file that one process may fill while others fill others."""
+    """Rows `first` to `end` of the store, reserved for one process."""
 
-    path: Path
-    first: int  # row
-    rows: int
-    overflow: Path  # a file for what does not fit
+    store: Path
+    number: int
+    first: int
+    end: int
+
+    @property
+    def overflow(self) -> Path:
+        """Return the file for signals that do not fit."""
+        return self.store.with_name(f"overflow{self.number}")
 
     @contextmanager
-    def opened(self) -> Iterator[SegmentWriter]:
-        """What writes there."""
+    def opened(self) -> Iterator[Callable[[memoryview], Place]]:
+        """Open the store; give a function that writes a signal (samples, 12) to this segment or to its overflow."""
         with ExitStack() as files:
-            file = files.enter_context(self.path.open("r+b"))
-            file.seek(self.first * ROW)
-            yield SegmentWriter(file, self, files)
+            writer = SampleWriter(files.enter_context(self.store.open("r+b")), self.first)
+            writer.file.seek(self.first * ROW)
+            overflow: SampleWriter | None = None
 
+            def put(signal: memoryview) -> Place:
+                nonlocal overflow
+                if writer.next + len(signal) <= self.end:
+                    return writer.put(signal)
+                if overflow is None:
+                    overflow = SampleWriter(files.enter_context(self.overflow.open("wb")), overflow=self.number)
+                return overflow.put(signal)
 
-class SegmentWriter(SampleWriter):
-    """Puts signals into a room."""
-
-    def __init__(self, file: IO[bytes], segment: Segment, files: ExitStack) -> None:
-        super().__init__(file, segment.first)
-        self.segment, self.files = segment, files
-        self.overflow: SampleWriter | None = None
-
-    def put(self, signal: memoryview) -> int:
-        """Writes a signal (samples, 12); the row where it begins, -1 - row where that is beside."""
-        if self.next + len(signal) <= self.segment.first + self.segment.rows:
-            return super().put(signal)
-        if self.overflow is None:
-            self.overflow = SampleWriter(self.files.enter_context(self.segment.overflow.open("wb")))
-        return -1 - self.overflow.put(signal)
+            yield put
 
 
 class SampleStore:
-    """The whole file while its rooms are filled."""
+    """The file of all signals while its segments are filled."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self.file = file
         self.segments: list[Segment] = []
-        self.rows = 0  # of all rooms
-        self.overflow: list[Path] = []
-        self.overflow_rows = 0
+        self.overflow_starts: dict[int, int] = {}  # segment number -> first row of its overflow
 
-    def segment(self, rows: int) -> Segment:
-        """One more room, behind the others."""
-        path = Path(self.file.name)
-        self.segments.append(Segment(path, self.rows, rows, path.with_name(f"beside{len(self.segments)}")))
-        self.rows += rows
+    def reserve(self, rows: int) -> Segment:
+        """Reserve a segment behind the others."""
+        first = self.segments[-1].end if self.segments else 0
+        self.segments.append(Segment(Path(self.file.name), len(self.segments), first, first + rows))
         return self.segments[-1]
 
-    def record_overflow(self, segment: Segment, rows: int) -> None:
-        """So many rows lie beside this room, which is full, and are to come behind those that were noted before."""
-        if rows:
-            self.overflow.append(segment.overflow)
-            self.overflow_rows += rows
-
     def append_overflow(self) -> None:
-        """Moves what lies beside behind all rooms."""
-        self.file.seek(self.rows * ROW)
-        for path in self.overflow:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, self.file, PIECE)
-            path.unlink()
+        """Move the overflow of the segments, in their order, behind the last segment."""
+        self.file.seek(self.segments[-1].end * ROW)
+        for segment in (segment for segment in self.segments if segment.overflow.exists()):
+            self.overflow_starts[segment.number] = self.file.tell() // ROW
+            with segment.overflow.open("rb") as file:
+                shutil.copyfileobj(file, self.file, COPY_BYTES)
+            segment.overflow.unlink()
+
+    def row(self, place: Place) -> int:
+        """Return the row of the store for a place, after `append_overflow`."""
+        return place.row if place.overflow is None else self.overflow_starts[place.overflow] + place.row

@@ -1,8 +1,7 @@
-"""Probabilities become labels: thresholds by the published two-step search, and the vote of an ensemble.
+"""Turn probabilities into labels by thresholds, search these in two steps, and combine networks by vote.
 
-The search maximises the challenge metric on the probabilities of a validation part (Zhao et al. 2020, section 2.4). The
-most probable class of a recording is always on, in the search as in every answer (the authors' released program). This
-file knows no files, no networks and no tensors.
+The search maximises the challenge metric on a validation set (Zhao et al. 2020, section 2.4). The most probable class
+of a recording is always on, in the search as in every answer (the authors' released program).
 """
 
 from __future__ import annotations
@@ -12,27 +11,19 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from leadwise.challenge import metric
 from leadwise.challenge.classes import CODES
-from leadwise.challenge.metric import (
-    challenge_metric,
-    count_classes,
-    earned_rewards,
-    normalise_reward,
-    reward_bounds,
-    reward_sum,
-)
+from leadwise.challenge.metric import Booleans, Floats
+from leadwise.decision.calibration import in_unit_interval
 from leadwise.recipes import DecisionRecipe
 
-Booleans = NDArray[np.bool_]
-Floats = NDArray[np.float64]
-
 PUBLISHED = DecisionRecipe()
-TIE = 1e-12  # normalised scores this near to the best count as equal: sums in another order differ by 1e-15 or so
+TIE = 1e-12  # normalised scores this close to the best count as equal: sums in another order differ by about 1e-15
 
 
 @dataclass(frozen=True, eq=False)
 class ThresholdSearch:
-    """What the search found: thresholds (24,), the common threshold of step 1, and three challenge metrics."""
+    """The result of a search: thresholds (24,), the common threshold of step 1, and three challenge metrics."""
 
     thresholds: Floats
     common: float
@@ -42,19 +33,15 @@ class ThresholdSearch:
 
 
 def apply_thresholds(probabilities: ArrayLike, thresholds: ArrayLike) -> Booleans:
-    """Labels (recordings, 24): probability >= threshold, and the most probable class (the first of equals) always.
-
-    `thresholds` is one number or (24,). A NaN probability is never on, unless all 24 are NaN.
-    """
+    """Return labels (recordings, 24): probability >= threshold, and always the most probable class (first of equals).
+    `thresholds` is one number or (24,). A NaN probability is never on, unless all 24 are NaN."""
     probabilities = np.asarray(probabilities, dtype=np.float64)
     return (probabilities >= np.asarray(thresholds)) | _most_probable(probabilities)
 
 
 def vote(answers: ArrayLike) -> Booleans:
-    """Labels (recordings, 24) of an ensemble's answers (networks, recordings, 24), bool.
-
-    A class is on where at least half of the networks say so; the one with most votes (the first of equals) always is.
-    """
+    """Combine the answers (networks, recordings, 24), bool, of an ensemble into labels (recordings, 24): on in at least
+    half of the networks, and always the class with most votes (first of equals)."""
     answers = np.asarray(answers, dtype=np.bool_)
     votes = answers.sum(axis=0)  # (recordings, 24)
     return np.asarray(2 * votes >= len(answers)) | _most_probable(votes)
@@ -63,135 +50,117 @@ def vote(answers: ArrayLike) -> Booleans:
 def search_thresholds(
     labels: ArrayLike, probabilities: ArrayLike, recipe: DecisionRecipe = PUBLISHED
 ) -> ThresholdSearch:
-    """The thresholds (24,) that the two-step search finds for labels and probabilities (recordings, 24).
+    """Search the thresholds (24,) for labels and probabilities (recordings, 24) in two steps.
 
     Step 1 tries one threshold for all classes, i / common_steps; step 2 goes once through the classes and tries
-    i / class_steps for each, the others fixed. Of candidates that score alike (normalised, within 1e-12) the nearest to
-    the present threshold is taken, the lower one of two: present is 0.5 in step 1, the common threshold in step 2.
-    Raises ValueError where the shapes differ or a probability is not in [0, 1].
+    i / class_steps for each, the others fixed. Of equally good candidates (within 1e-12) the nearest to the present
+    threshold wins, then the lower one; it is 0.5 in step 1, the common threshold in step 2. Raises ValueError if the
+    shapes differ or a probability is not in [0, 1].
     """
-    labels = np.asarray(labels, dtype=np.bool_)
-    probabilities = _checked(labels, np.asarray(probabilities, dtype=np.float64))
-    earned = earned_rewards(labels)
-    part = _Part(labels, probabilities, _most_probable(probabilities), earned, *reward_bounds(labels, earned))
-    common = _common_threshold(part, _candidates(recipe.common_steps))
-    thresholds = _class_thresholds(part, _candidates(recipe.class_steps), common)
-    return ThresholdSearch(
-        thresholds=thresholds,
-        common=common,
-        score_fixed=challenge_metric(labels, apply_thresholds(probabilities, 0.5)),
-        score_common=challenge_metric(labels, apply_thresholds(probabilities, common)),
-        score_class=challenge_metric(labels, apply_thresholds(probabilities, thresholds)),
+    data = _validation_set(labels, probabilities)
+    common = _common_threshold(data, _candidates(recipe.common_steps))
+    thresholds = _class_thresholds(data, _candidates(recipe.class_steps), common)
+    scores = (
+        metric.challenge_metric(data.labels, apply_thresholds(data.probabilities, t)) for t in (0.5, common, thresholds)
     )
+    return ThresholdSearch(thresholds, common, *scores)
 
 
 def threshold_curves(labels: ArrayLike, probabilities: ArrayLike, thresholds: ArrayLike, steps: int = 100) -> Floats:
-    """The challenge metric (24, steps + 1) with each class's threshold at 0, 1/steps, ..., 1 and all others fixed.
-
-    Labels and probabilities are (recordings, 24), `thresholds` (24,) are the fixed ones. Raises ValueError as
-    `search_thresholds` does.
-    """
-    labels = np.asarray(labels, dtype=np.bool_)
-    probabilities = _checked(labels, np.asarray(probabilities, dtype=np.float64))
-    earned = earned_rewards(labels)
-    part = _Part(labels, probabilities, _most_probable(probabilities), earned, *reward_bounds(labels, earned))
-    answers = (probabilities >= np.asarray(thresholds)) | part.always
+    """Compute the challenge metric (24, steps + 1) with each class's threshold at 0, 1/steps, ..., 1 and the others
+    fixed at `thresholds` (24,). Raises ValueError as `search_thresholds` does."""
+    data = _validation_set(labels, probabilities)
+    answers = (data.probabilities >= np.asarray(thresholds)) | data.always
     curves = np.empty((len(CODES), steps + 1))
     for k in range(len(CODES)):
         others = answers & (np.arange(len(CODES)) != k)
-        rewards = _rewards_of_candidates(part, others, k, _candidates(steps))
-        curves[k] = [normalise_reward(float(reward), part.inactive, part.correct) for reward in rewards]
+        curves[k] = data.normalise(_rewards_of_candidates(data, others, k, _candidates(steps)))
     return curves
 
 
 @dataclass(frozen=True, eq=False)
-class _Part:
-    """A validation part as the search sees it; arrays are (recordings, 24)."""
-
-    labels: Booleans
+class _ValidationSet:
+    labels: Booleans  # (recordings, 24) each:
     probabilities: Floats
     always: Booleans  # the most probable class
-    earned: Floats  # what answering a class earns, before it is shared
-    inactive: float  # the reward sums that the metric calls 0 ...
+    earned: Floats  # the reward of answering a class, before division
+    inactive: float  # the reward sums at which the metric is 0 ...
     correct: float  # ... and 1
 
-
-def _common_threshold(part: _Part, candidates: Floats) -> float:
-    """Step 1: the best threshold for all classes at once."""
-    answers = (part.probabilities >= candidate for candidate in candidates)
-    rewards = [reward_sum(part.labels, answer | part.always, part.earned) for answer in answers]
-    return _best_candidate(part, candidates, np.array(rewards), present=0.5)
+    def normalise(self, rewards: Floats) -> Floats:
+        return np.array([metric.normalise_reward(float(reward), self.inactive, self.correct) for reward in rewards])
 
 
-def _class_thresholds(part: _Part, candidates: Floats, common: float) -> Floats:
-    """Step 2: the best threshold of each class in turn, (24,), the earlier classes already at theirs."""
+def _validation_set(labels: ArrayLike, probabilities: ArrayLike) -> _ValidationSet:
+    labels, probabilities = np.asarray(labels, dtype=np.bool_), np.asarray(probabilities, dtype=np.float64)
+    if labels.shape != probabilities.shape or labels.shape[1:] != (len(CODES),):
+        raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} are not both (recordings, 24)")
+    in_unit_interval(probabilities, "probabilities")
+    earned = metric.earned_rewards(labels)
+    return _ValidationSet(
+        labels, probabilities, _most_probable(probabilities), earned, *metric.reward_bounds(labels, earned)
+    )
+
+
+def _common_threshold(data: _ValidationSet, candidates: Floats) -> float:
+    answers = (data.probabilities >= candidate for candidate in candidates)
+    rewards = [metric.reward_sum(data.labels, answer | data.always, data.earned) for answer in answers]
+    return _best_candidate(data, candidates, np.array(rewards), present=0.5)
+
+
+def _class_thresholds(data: _ValidationSet, candidates: Floats, common: float) -> Floats:
+    """Search the threshold of each class in turn, (24,), the earlier classes already at theirs."""
     thresholds = np.full(len(CODES), common)
-    answers = (part.probabilities >= thresholds) | part.always
+    answers = (data.probabilities >= thresholds) | data.always
     for k in range(len(CODES)):
-        answers[:, k] = False  # now those of the other classes
-        rewards = _rewards_of_candidates(part, answers, k, candidates)
-        thresholds[k] = _best_candidate(part, candidates, rewards, present=common)
-        answers[:, k] = (part.probabilities[:, k] >= thresholds[k]) | part.always[:, k]
+        answers[:, k] = False  # only the other classes
+        rewards = _rewards_of_candidates(data, answers, k, candidates)
+        thresholds[k] = _best_candidate(data, candidates, rewards, present=common)
+        answers[:, k] = (data.probabilities[:, k] >= thresholds[k]) | data.always[:, k]
     return thresholds
 
 
-def _rewards_of_candidates(part: _Part, others: Booleans, k: int, candidates: Floats) -> Floats:
-    """The reward sum for each candidate threshold of class k, (candidates,), beside the other classes' answers."""
-    reward = np.einsum("rk,rk->r", part.earned, others)
-    union = count_classes(part.labels | others)  # has class k already where it is a label
+def _rewards_of_candidates(data: _ValidationSet, others: Booleans, k: int, candidates: Floats) -> Floats:
+    """Compute the reward sum for each candidate threshold of class k, (candidates,), given the other answers."""
+    reward = np.einsum("rk,rk->r", data.earned, others)
+    union = metric.count_classes(data.labels | others)  # contains class k if it is a label
     off = reward / np.maximum(union, 1)
-    on = (reward + part.earned[:, k]) / (union + ~part.labels[:, k])
-    always = part.always[:, k]
+    on = (reward + data.earned[:, k]) / (union + ~data.labels[:, k])
+    always = data.always[:, k]
     base = float(np.sum(np.where(always, on, off)))
-    # A lower threshold turns recordings on in the order of their probability; those always on change nothing.
-    order = np.argsort(-part.probabilities[:, k])
+    # A falling threshold turns recordings on in the order of their probability; those always on change nothing.
+    order = np.argsort(-data.probabilities[:, k])
     gains = np.where(always, 0.0, on - off)[order]
-    reached = np.searchsorted(
-        -part.probabilities[order, k], -candidates, side="right"
-    )  # recordings with p >= candidate
+    reached = np.searchsorted(-data.probabilities[order, k], -candidates, side="right")  # recordings >= candidate
     return base + np.concatenate([[0.0], np.cumsum(gains)])[reached]
 
 
-def _best_candidate(part: _Part, candidates: Floats, rewards: Floats, present: float) -> float:
-    """The candidate of the highest normalised score; of equals the nearest to `present`, the lower one of two."""
-    scores = np.array([normalise_reward(float(reward), part.inactive, part.correct) for reward in rewards])
+def _best_candidate(data: _ValidationSet, candidates: Floats, rewards: Floats, present: float) -> float:
+    scores = data.normalise(rewards)
     best = candidates[scores >= scores.max() - TIE]
-    # Rounded, for 0.3 and 0.7 are equally far from 0.5 but not in binary; argmin then takes the first, the lower one.
+    # Rounded because 0.3 and 0.7 are equally far from 0.5 but not in binary; argmin takes the first, the lower one.
     return float(best[np.argmin(np.round(np.abs(best - present), 9))])
 
 
 def _candidates(steps: int) -> Floats:
-    """0, 1/steps, ..., 1."""
     return np.arange(steps + 1) / steps
 
 
 def _most_probable(values: NDArray[np.floating] | NDArray[np.integer]) -> Booleans:
-    """True at the largest value of each recording (the first of equals), else False; (recordings, 24)."""
+    """Mark the largest value of each recording (the first of equals), (recordings, 24); NaN is never the largest."""
     top = np.argmax(np.where(np.isnan(values), -np.inf, values), axis=1)
     return np.asarray(top[:, None] == np.arange(values.shape[1]))
 
 
-def _checked(labels: Booleans, probabilities: Floats) -> Floats:
-    if labels.shape != probabilities.shape or labels.shape[1:] != (len(CODES),):
-        raise ValueError(
-            f"labels {labels.shape} and probabilities {probabilities.shape} must both be (recordings, {len(CODES)})"
-        )
-    if not ((probabilities >= 0) & (probabilities <= 1)).all():
-        raise ValueError("probabilities must lie in [0, 1]")
-    return probabilities
-
-
 def best_constant_labels(labels: Booleans) -> Booleans:
-    """The labels (24,) that earn the most when given for every recording: what to say when nothing is known.
-
-    Built up greedily, one class at a time, on the labels (recordings, 24) of the training part; at least one class.
-    """
-    earned = earned_rewards(labels)
+    """Search greedily the labels (24,), at least one, that earn the most if answered for every recording: the constant
+    baseline of training labels (recordings, 24)."""
+    earned = metric.earned_rewards(labels)
     answer = np.zeros(len(CODES), np.bool_)
     best = -np.inf
     while not answer.all():
         trials = [answer | (np.arange(len(CODES)) == k) for k in range(len(CODES))]
-        rewards = [reward_sum(labels, np.broadcast_to(trial, labels.shape), earned) for trial in trials]
+        rewards = [metric.reward_sum(labels, np.broadcast_to(trial, labels.shape), earned) for trial in trials]
         if max(rewards) <= best:
             break
         best, answer = max(rewards), trials[int(np.argmax(rewards))]

@@ -1,4 +1,4 @@
-"""One recording: read its files, name what was repaired, order its leads, resample and prepare its signal.
+"""Read one recording: parse its files, name their repairs, order and derive leads, resample and prepare the signal.
 
-No networks, no diagnoses' rewards, no torch: reading a header must not take two seconds.
+Belongs here: what is true of any ECG file or signal, without networks, rewards or torch (a fast import).
 """

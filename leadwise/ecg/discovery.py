@@ -1,8 +1,4 @@
-"""A data folder becomes prepared arrays, labels and folds. Knows no tensors and no networks.
-
-Every recording with a scored diagnosis is read and resampled once, in parallel, into one long memory-mapped array of
-shape (samples of all recordings, 12), float32: a window is then a run of rows, whatever recording it comes from.
-"""
+"""Find the recordings in a folder and its subfolders."""
 
 from __future__ import annotations
 
@@ -12,33 +8,28 @@ from pathlib import Path
 
 
 def find_recordings(folder: str | Path, suffix: str = ".hea") -> list[Path]:
-    """The files of a folder and its subfolders that end so (in any case), sorted; hidden ones are passed over.
-
-    Raises ValueError where the folder is none.
-    """
+    """Return the files with this suffix (in any case) in a folder and its subfolders, sorted, without hidden ones.
+    Raises ValueError if `folder` is not a folder."""
     folder = Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder} is not a folder")
     found = []
     for parent, folders, files in os.walk(folder):
         folders[:] = (name for name in folders if not name.startswith("."))
-        place = Path(parent).parts  # files stand as their paths compare, which takes their parts each time
+        parts = Path(parent).parts  # sorting by parts gives the order of paths, which would split each path again
         chosen = [name for name in files if name.lower().endswith(suffix) and not name.startswith(".")]
-        found += [((*place, name), Path(parent, name)) for name in chosen]
+        found += [((*parts, name), Path(parent, name)) for name in chosen]
     return [path for _, path in sorted(found, key=itemgetter(0))]
 
 
 def find_records(folder: Path) -> list[Path]:
-    """The recordings of a folder and its subfolders, as paths without suffix, sorted: each .mat and each .hea is one.
-
-    Raises ValueError where the folder is none or has no recordings, or where two would give the same output.
-    """
+    """Return the recordings in a folder and its subfolders as sorted paths without suffix: each .mat or .hea is one.
+    Raises ValueError if the folder does not exist or has no recordings, or if two would have the same output file."""
     records = sorted({path.with_suffix("") for suffix in (".mat", ".hea") for path in find_recordings(folder, suffix)})
     if not records:
         raise ValueError(f"{folder} has no recordings: no file in it ends in .mat or .hea")
     seen: dict[str, Path] = {}
     for record in records:
-        if record.name in seen:
+        if seen.setdefault(record.name, record) != record:
             raise ValueError(f"two recordings are named {record.name}: {seen[record.name]} and {record}")
-        seen[record.name] = record
     return records

@@ -1,9 +1,8 @@
-"""What a header says: WFDB text in, facts out, with every quirk of real headers.
+"""Parse WFDB headers, with every quirk of real ones.
 
-One parser for all ways in: tables of fields say what each column of a line looks like and how its text becomes a value.
-What cannot be used ends in `RecordingError`; what is put right, or doubted, is named in `Header.repairs`. A header is
-not trusted: no name in it leads out of its folder, no number in it goes beyond the limits below.
-This file opens no files and knows no signals, no order of leads and no diagnoses.
+Tables of fields state the pattern of each column and how its text becomes a value. What cannot be used raises
+`RecordingError`; what is repaired or doubtful is named in `Header.repairs`. A header is not trusted: no file name in it
+leads out of its folder, no number in it exceeds the limits below.
 """
 
 from __future__ import annotations
@@ -14,49 +13,29 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache, partial
 from itertools import repeat
-from operator import attrgetter
 from typing import Any, Final, Literal, NamedTuple
 
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
 
 Sex = Literal["female", "male"]
-
+STANDARD_LEADS: Final = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
 # Limits: beyond them a number in a file is an error or an attack. A day at 1000 Hz has 86 million samples.
 MAX_SAMPLES: Final = 100_000_000
 MAX_LEADS: Final = 256
-MIN_FREQUENCY: Final = 20.0  # Hz
-MAX_FREQUENCY: Final = 20_000.0  # Hz
-MIN_GAIN: Final = 1e-3  # counts per mV
-MAX_GAIN: Final = 1e9  # counts per mV
-MAX_AGE: Final = 300.0  # years; PTB-XL writes 300 for "over 89", and it stays 300 here
-DEFAULT_FREQUENCY: Final = 250.0  # Hz, where a header has none (WFDB header(5): DEFFREQ)
-DEFAULT_GAIN: Final = 200.0  # counts per mV, where a header has none or 0 (WFDB header(5): DEFGAIN)
+MIN_FREQUENCY, MAX_FREQUENCY = 20.0, 20_000.0  # Hz
+MIN_GAIN, MAX_GAIN = 1e-3, 1e9  # counts per mV
+MAX_AGE: Final = 300.0  # years; PTB-XL writes 300 for "over 89", and the value is kept
+DEFAULT_FREQUENCY: Final = 250.0  # Hz, if a header has none (WFDB header(5): DEFFREQ)
+DEFAULT_GAIN: Final = 200.0  # counts per mV, if a header has none or 0 (WFDB header(5): DEFGAIN)
 
-
-# The Challenge's first release declared these gains for files whose counts are 1000 per mV; its later release says 1000
-# for the same files. Source prefix, lowest and highest wrong gain in counts per mV.
-WRONG_GAINS: Final = (
-    ("E", 4880.0, 4880.0),
-    ("HR", 200.0, 200.0),
-    ("S", 2_000_000.0, 2_000_000.0),
-    ("I", 240_000.0, 1_041_000.0),
-)
+# Source prefix -> lowest and highest wrong gain (counts per mV) in the Challenge's first release; the later says 1000.
+WRONG_GAINS: Final = {"E": (4880.0, 4880.0), "HR": (200.0, 200.0), "S": (2e6, 2e6), "I": (240_000.0, 1_041_000.0)}
 RIGHT_GAIN: Final = 1000.0  # counts per mV
 
-
-# What a source's recordings are sampled at, in Hz, and their longest in seconds: the Challenge's descriptions of its
-# data; PTB-XL publishes each recording at 100 Hz too. The one number of a signal that a header says only once.
-USUAL_FREQUENCIES: Final = (
-    ("A", 500.0, math.inf),
-    ("Q", 500.0, math.inf),
-    ("I", 257.0, math.inf),
-    ("S", 1000.0, math.inf),
-    ("HR", 500.0, math.inf),
-    ("HR", 100.0, 10.0),
-    ("E", 500.0, math.inf),
-    ("JS", 500.0, math.inf),
-)
+# Source prefix -> sampling frequency (Hz), as the Challenge describes its data. A header states this number only once.
+USUAL_FREQUENCIES: Final = {"A": 500.0, "Q": 500.0, "I": 257.0, "S": 1000.0, "HR": 500.0, "E": 500.0, "JS": 500.0}
+PTB_XL_LOW_FREQUENCY: Final = 100.0  # Hz; PTB-XL publishes its recordings of ten seconds at this frequency too
 
 
 class LeadHeader(NamedTuple):
@@ -66,27 +45,27 @@ class LeadHeader(NamedTuple):
     file: str
     format: str  # as the header has it, such as "16", "16+24", "212"
     adc_gain: float  # counts per mV, after correction
-    baseline: int  # count that means 0 mV: of the gain field, else the ADC zero, else 0
+    baseline: int  # count that means 0 mV: from the gain field, else the ADC zero, else 0
     first_value: int | None = None  # counts
     checksum: int | None = None  # sum of all counts, modulo 2 ** 16
 
 
 @dataclass(frozen=True)
 class Header:
-    """What a header says."""
+    """Hold the contents of a header."""
 
     name: str
     sampling_frequency: float  # Hz
-    samples: int | None  # per lead, as declared; None where the header does not say
+    samples: int | None  # per lead, as declared; None if the header does not say
     leads: tuple[LeadHeader, ...]
     age: float | None  # years
     sex: Sex | None
-    codes: tuple[str, ...]  # items of all Dx lines as they are, in order: SNOMED CT codes, or whatever text is there
+    codes: tuple[str, ...]  # unchanged items of all Dx lines, in order: SNOMED CT codes or any other text
     repairs: tuple[Repair, ...]
 
     @property
     def source(self) -> str:
-        """The database's prefix, the letters before the number: A, Q, I, S, HR, E, JS; "" where there are none."""
+        """Return the database's prefix, the letters before the number: A, Q, I, S, HR, E, JS; "" if there are none."""
         return _source(self.name)
 
 
@@ -96,7 +75,7 @@ def _source(name: str) -> str:
 
 
 def strip_mat_suffix(name: str) -> str:
-    """The name without the ending .mat, in any case."""
+    """Return the name without a final ".mat" in any case."""
     return name[:-4] if name[-4:].lower() == ".mat" else name
 
 
@@ -104,7 +83,7 @@ def _record_name(text: str) -> str:
     if "/" in text or "\\" in text:
         raise UnreadableError(f"record name {quote(text)}: multi-segment records and paths are not read")
     if not text.strip("."):
-        raise UnreadableError(f"record name {quote(text)} is no name")
+        raise UnreadableError(f"record name {quote(text)} is not a name")
     return strip_mat_suffix(text)
 
 
@@ -115,11 +94,9 @@ def _lead_count(text: str) -> int:
 
 
 def _frequency(text: str) -> float:
-    frequency = float(text.partition("/")[0].partition("(")[0])  # what follows: the counter's frequency and base
+    frequency = float(text.partition("/")[0].partition("(")[0])  # the counter's frequency and base may follow
     if not MIN_FREQUENCY <= frequency <= MAX_FREQUENCY:
-        raise UnreadableError(
-            f"sampling frequency {quote(text)} is not within {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz"
-        )
+        raise UnreadableError(f"sampling frequency {quote(text)} is outside {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz")
     return frequency
 
 
@@ -143,38 +120,30 @@ def _integer(text: str) -> int:
     return int(text)
 
 
-_MILLIVOLTS = {"": 1.0, "mv": 1.0, "v": 1e-3, "uv": 1e3, "\N{MICRO SIGN}v": 1e3, "\N{GREEK SMALL LETTER MU}v": 1e3}
-
-
-@dataclass(frozen=True)
-class _Gain:
-    """The third field of a signal line: counts per mV (0: not said), baseline, and whether the unit is known."""
-
-    per_millivolt: float = 0.0
-    baseline: int | None = None
-    unit_known: bool = True
+_PER_MILLIVOLT = {"": 1.0, "mv": 1.0, "v": 1e-3, "uv": 1e3, "\N{MICRO SIGN}v": 1e3, "\N{GREEK SMALL LETTER MU}v": 1e3}
 
 
 @lru_cache(maxsize=64)  # a data set has a handful
-def _gain(text: str) -> _Gain:
+def _gain(text: str) -> tuple[float, int | None, bool]:
+    """Return counts per mV (0 if not stated), baseline, and whether the unit is known."""
     number, _, unit = text.partition("/")
     number, _, baseline = number.rstrip(")").partition("(")
-    factor = _MILLIVOLTS.get(unit.lower())
+    factor = _PER_MILLIVOLT.get(unit.lower())
     gain = float(number) * (factor or 1.0)
     if gain != 0 and not MIN_GAIN <= abs(gain) <= MAX_GAIN:
-        raise UnreadableError(f"gain {quote(text)} is not within {MIN_GAIN:g} to {MAX_GAIN:g} counts per mV")
-    return _Gain(gain, _integer(baseline) if baseline else None, factor is not None)
+        raise UnreadableError(f"gain {quote(text)} is outside {MIN_GAIN:g} to {MAX_GAIN:g} counts per mV")
+    return gain, _integer(baseline) if baseline else None, factor is not None
 
 
 @dataclass(frozen=True, eq=False)
 class _Field:
-    """A column of a line: what it looks like, how its text becomes a value, and the value when it is missing."""
+    """A column of a line: its pattern, the conversion of its text, and the value if it is missing."""
 
     name: str
     pattern: re.Pattern[str]
     convert: Callable[[str], Any]
     default: Any = None
-    needed: bool = False  # a text that does not fit: True refuses the header, False counts as missing, with a repair
+    required: bool = False  # if the pattern does not match: True refuses the header, False uses the default (a repair)
 
 
 def _pattern(text: str) -> re.Pattern[str]:
@@ -186,28 +155,26 @@ _UNSIGNED = r"\d+"
 _SIGNED = r"[+-]?\d+"
 _REAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _GAIN = _pattern(rf"{_REAL}(?:\({_SIGNED}\))?(?:/\S*)?")
-RECORD_FIELDS: Final = (  # date and time follow and are not used
-    _Field("record name", _pattern(r"\S+"), _record_name, needed=True),
-    _Field("number of leads", _pattern(_UNSIGNED), _lead_count, needed=True),
-    _Field("sampling frequency", _pattern(rf"{_REAL}(?:/{_REAL})?(?:\({_REAL}\))?"), _frequency, needed=True),
+RECORD_FIELDS: Final = (  # a date and time that may follow are ignored
+    _Field("record name", _pattern(r"\S+"), _record_name, required=True),
+    _Field("number of leads", _pattern(_UNSIGNED), _lead_count, required=True),
+    _Field("sampling frequency", _pattern(rf"{_REAL}(?:/{_REAL})?(?:\({_REAL}\))?"), _frequency, required=True),
     _Field("number of samples", _pattern(rf"{_UNSIGNED}|\w+[-:/.]\S*"), _sample_count),
 )
 SIGNAL_FIELDS: Final = (
-    _Field("file name", _pattern(r"\S+"), _file_name, needed=True),
-    _Field("format", _pattern(r"\d{1,4}(?:x\d{1,4})?(?::\d{1,9})?(?:\+\d{1,9})?"), str, needed=True),
-    _Field("gain", _GAIN, _gain, _Gain(), needed=True),
+    _Field("file name", _pattern(r"\S+"), _file_name, required=True),
+    _Field("format", _pattern(r"\d{1,4}(?:x\d{1,4})?(?::\d{1,9})?(?:\+\d{1,9})?"), str, required=True),
+    _Field("gain", _GAIN, _gain, (0.0, None, True), required=True),
     _Field("ADC resolution", _pattern(_SIGNED), _integer),
-    _Field("ADC zero", _pattern(_SIGNED), _integer, 0, needed=True),
+    _Field("ADC zero", _pattern(_SIGNED), _integer, 0, required=True),
     _Field("first value", _pattern(_SIGNED), _integer),
     _Field("checksum", _pattern(_SIGNED), _integer),
     _Field("block size", _pattern(_SIGNED), _integer),
     _Field("lead name", _pattern(r".*"), str.strip, ""),
 )
-_FILE_OF = attrgetter("file")
 _LEAD = partial(tuple.__new__, LeadHeader)  # LeadHeader._make, in a third of the time
 
-
-# Signal lines as nearly all headers of the Challenge have them: what their fields would be read as is plain.
+# Matches the signal lines of nearly all headers of the Challenge, whose fields need no conversion but int().
 _PLAIN_LEADS = re.compile(
     r"^(\S+) (16(?:x1)?(?:\+24)?) (\S+) 16 0 (-?\d{1,17}) (-?\d{1,17}) 0 ([A-Za-z0-9]+)$", re.ASCII | re.MULTILINE
 )
@@ -216,89 +183,76 @@ _AGE = _pattern(_REAL)
 _SEXES: dict[str, Sex] = {"female": "female", "f": "female", "male": "male", "m": "male"}
 
 
-def _age(text: str, notes: RepairLog) -> float | None:
-    if text.lower() in _UNKNOWN:
-        return None
+def _age(text: str, repairs: RepairLog) -> float | None:
     age = float(text) if _AGE.fullmatch(text) else math.nan
-    if age < 0:
-        return None  # the Challenge writes -1 for unknown
-    if not age <= MAX_AGE:
-        notes.add("unreadable-age", quote(text))
-        return None
-    return age
+    if 0 <= age <= MAX_AGE:
+        return age
+    if not age < 0 and text.lower() not in _UNKNOWN:  # the Challenge writes -1 for unknown
+        repairs.add("unreadable-age", quote(text))
+    return None
 
 
-def _sex(text: str, notes: RepairLog) -> Sex | None:
+def _sex(text: str, repairs: RepairLog) -> Sex | None:
     sex = _SEXES.get(text.lower())
     if sex is None and text.lower() not in _UNKNOWN:
-        notes.add("unreadable-sex", quote(text))
+        repairs.add("unreadable-sex", quote(text))
     return sex
 
 
-def _codes(text: str, notes: RepairLog) -> tuple[str, ...]:
+def _codes(text: str, repairs: RepairLog) -> tuple[str, ...]:
     return tuple(code for item in text.split(",") if (code := item.strip()))
 
 
-# Comment lines `#Key: text`, the key in any case. All other keys (Rx, Hx, Sx) are not used.
+# Comment lines `#Key: text`, the key in any case. All other keys (Rx, Hx, Sx) are ignored.
 COMMENT_FIELDS: Final[dict[str, Callable[[str, RepairLog], Any]]] = {"age": _age, "sex": _sex, "dx": _codes}
 _BLANKS = " \t\n\r\f\v"
 
 
 def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> Header:
-    """Reads a header from its text, its bytes, or its lines with or without line ends.
+    """Parse a header, passed as text, bytes, or lines with or without line ends; `source` names it in errors.
 
-    `source` names it in errors. Raises RecordingError where the record line or a signal line cannot be used. Fields and
-    their order: WFDB's header(5), https://physionet.org/physiotools/wag/header-5.htm.
-    """
+    Raises RecordingError if the record line or a signal line cannot be used. Fields and their order: WFDB's header(5),
+    https://physionet.org/physiotools/wag/header-5.htm."""
     lines, comments = _split_lines(text)
-    notes = RepairLog()
+    repairs = RepairLog()
     try:
         if not lines:
             raise UnreadableError("the header is empty")
-        words, known = lines[0].split(), _nothing_known(RECORD_FIELDS)
-        name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, notes, known)
+        words = lines[0].split()
+        name, declared, frequency, samples = _read_fields(RECORD_FIELDS, words, repairs, [{} for _ in words])
         database = _source(name)
         if frequency is None:
-            notes.add("default-frequency", f"{DEFAULT_FREQUENCY:g} Hz")
+            repairs.add("default-frequency", f"{DEFAULT_FREQUENCY:g} Hz")
         elif not _is_usual(database, frequency, samples):
-            notes.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {database}")
-        leads = _read_leads(name, database, declared, lines[1:], notes)
-        metadata = _read_comments(comments, notes)
+            repairs.add("unusual-frequency", f"{frequency:.15g} Hz in a recording of source {database}")
+        leads = _read_leads(name, database, declared, lines[1:], repairs)
+        found = _read_comments(comments, repairs)
     except UnreadableError as refusal:
         raise RecordingError(source, str(refusal)) from None
-    return Header(
-        name=name,
-        sampling_frequency=frequency or DEFAULT_FREQUENCY,
-        samples=samples,
-        leads=leads,
-        age=metadata.get("age"),
-        sex=metadata.get("sex"),
-        codes=metadata.get("dx", ()),
-        repairs=notes.repairs(),
-    )
+    age, sex, codes = found.get("age"), found.get("sex"), found.get("dx", ())
+    return Header(name, frequency or DEFAULT_FREQUENCY, samples, leads, age, sex, codes, repairs.merged())
 
 
-def _is_usual(source: str, frequency: float, samples: int | None) -> bool:
-    """Whether recordings of the source have this sampling frequency; of one that is not known any may be right."""
-    usual = _usual_frequencies(source)
-    return not usual or any(frequency == hertz and (samples or 0) / hertz <= longest for hertz, longest in usual)
-
-
-@lru_cache(maxsize=64)
-def _usual_frequencies(source: str) -> tuple[tuple[float, float], ...]:
-    return tuple((hertz, longest) for prefix, hertz, longest in USUAL_FREQUENCIES if prefix == source)
+def _is_usual(database: str, frequency: float, samples: int | None) -> bool:
+    """Return whether the database has recordings of this sampling frequency; True for an unknown database."""
+    if database == "HR" and frequency == PTB_XL_LOW_FREQUENCY:
+        return (samples or 0) <= 10 * frequency
+    return USUAL_FREQUENCIES.get(database, frequency) == frequency
 
 
 def header_codes(text: str | bytes | Sequence[str]) -> tuple[str, ...]:
-    """The items of all Dx lines alone, as `Header.codes` has them, also where a signal line would refuse the header."""
-    codes: tuple[str, ...] = _read_comments(_split_lines(text)[1], RepairLog()).get("dx", ())
-    return codes
+    """Return the same as `Header.codes`, also from a header that is refused for its other lines."""
+    return tuple(_read_comments(_split_lines(text)[1], RepairLog()).get("dx", ()))
 
 
 def _split_lines(text: str | bytes | Sequence[str]) -> tuple[list[str], list[str]]:
-    """Lines and comment lines, without blank ones and blanks around them; any line ends, with or without a mark."""
+    """Return lines and comment lines, stripped, without blank ones and a byte-order mark; any line ends."""
     if isinstance(text, bytes):
-        text = _decode(text)
+        raw = text
+        try:
+            text = raw.decode("utf-8")
+        except UnicodeDecodeError:
+            text = raw.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # never fails: one character a byte
     elif not isinstance(text, str):
         text = "\n".join(line.rstrip("\r\n") for line in text)
     lines = text.removeprefix("\ufeff").replace("\r", "\n").split("\n")
@@ -306,25 +260,16 @@ def _split_lines(text: str | bytes | Sequence[str]) -> tuple[list[str], list[str
     return [line for line in stripped if line[0] != "#"], [line for line in stripped if line[0] == "#"]
 
 
-def _decode(raw: bytes) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError:
-        return raw.removeprefix(b"\xef\xbb\xbf").decode("latin-1")  # never fails: one character a byte
-
-
 def _read_fields(
-    fields: Sequence[_Field], tokens: Sequence[str], notes: RepairLog, known: Sequence[dict[str, Any]]
+    fields: Sequence[_Field], tokens: list[str], repairs: RepairLog, cache: list[dict[str, Any]]
 ) -> list[Any]:
-    """Values of a line's fields, from its words in order; defaults for those that are left out.
-
-    `known` has a dictionary for each field, word -> value, kept from line to line: most words are the same in all.
-    """
+    """Return the values of a line's fields, defaults for those left out. `cache` (token -> value, for each field) is
+    kept from line to line, since most tokens are the same in all."""
     values = []
-    for field, token, meanings in zip(fields, tokens, known, strict=False):
-        if token not in meanings:
-            meanings[token] = _read_field(field, token, notes)
-        values.append(meanings[token])
+    for field, token, known in zip(fields, tokens, cache, strict=False):
+        if token not in known:
+            known[token] = _read_field(field, token, repairs)
+        values.append(known[token])
     for field in fields[len(values) :]:
         if field in fields[:2]:  # WFDB lets all but the first two fields of a line be left out
             raise UnreadableError(f"a line has no {field.name}")
@@ -332,112 +277,98 @@ def _read_fields(
     return values
 
 
-def _nothing_known(fields: Sequence[_Field]) -> list[dict[str, Any]]:
-    return [{} for _ in fields]
-
-
-def _read_field(field: _Field, token: str, notes: RepairLog) -> Any:
+def _read_field(field: _Field, token: str, repairs: RepairLog) -> Any:
     if field.pattern.fullmatch(token):
         return field.convert(token)
-    if field.needed:
+    if field.required:
         raise UnreadableError(f"{field.name} {quote(token)} cannot be read")
-    notes.add("unreadable-field", f"{field.name} {quote(token)}")
+    repairs.add("unreadable-field", f"{field.name} {quote(token)}")
     return field.default
 
 
 def _read_leads(
-    record: str, source: str, declared: int, lines: Sequence[str], notes: RepairLog
+    record: str, database: str, declared: int, lines: list[str], repairs: RepairLog
 ) -> tuple[LeadHeader, ...]:
-    """Leads that the signal lines describe, with gains corrected."""
     if not lines:
         raise UnreadableError(f"declares {declared} leads and describes none")
     if len(lines) < declared:
-        notes.add("lead-count", f"{declared} declared, {len(lines)} described")
+        repairs.add("lead-count", f"{declared} declared, {len(lines)} described")
     for line in lines[declared:]:
-        notes.add("extra-lines", quote(line))
+        repairs.add("extra-lines", quote(line))
     lines = lines[:declared]
-    leads = _read_plain_leads(lines, source, notes)
+    leads = _read_plain_leads(lines, database, repairs)
     if leads is None:
-        known = _nothing_known(SIGNAL_FIELDS)
-        leads = tuple(_read_lead(line, source, notes, known) for line in lines)
-        _compare_leads(leads, notes)
-    # Only MATLAB files are bound to have the record's name; others may be called anything.
-    files = set(map(_FILE_OF, leads))
-    names = {strip_mat_suffix(file) for file in files if file[-4:].lower() == ".mat"}
-    if names - {record}:
-        notes.add("names-differ", ", ".join(map(quote, (record, *sorted(names - {record})))))
+        cache: list[dict[str, Any]] = [{} for _ in SIGNAL_FIELDS]
+        leads = tuple(_read_lead(line, database, repairs, cache) for line in lines)
+        scales = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
+        if len(scales) > 1:
+            repairs.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in scales))
+    # Only MATLAB files must have the record's name; others may be called anything.
+    files = {lead.file for lead in leads}
+    others = {strip_mat_suffix(file) for file in files if file[-4:].lower() == ".mat"} - {record}
+    if others:
+        repairs.add("names-differ", ", ".join(map(quote, (record, *sorted(others)))))
     return leads
 
 
-def _compare_leads(leads: Sequence[LeadHeader], notes: RepairLog) -> None:
-    different = dict.fromkeys((lead.adc_gain, lead.baseline) for lead in leads)
-    if len(different) > 1:
-        notes.add("gains-differ", "; ".join(f"{gain:.15g} counts per mV from {zero}" for gain, zero in different))
-
-
-def _read_plain_leads(lines: Sequence[str], source: str, notes: RepairLog) -> tuple[LeadHeader, ...] | None:
-    """What `_read_lead` says of each line, at once, where all are plain and of one file, format and gain; else None.
-
-    This is for speed alone: a third of the time.
-    """
+def _read_plain_leads(lines: Sequence[str], database: str, repairs: RepairLog) -> tuple[LeadHeader, ...] | None:
+    """Return `_read_lead` of all lines at once, in a third of the time; None unless all are plain and of one file,
+    format and gain."""
     found = _PLAIN_LEADS.findall("\n".join(lines))
     if len(found) != len(lines):
         return None
     files, formats, gains, firsts, checksums, names = zip(*found, strict=True)
     if len(set(files)) > 1 or len(set(formats)) > 1 or len(set(gains)) > 1 or not _GAIN.fullmatch(gains[0]):
         return None
-    file, gain = _file_name(files[0]), _gain(gains[0])
-    if not gain.unit_known:
+    file, (gain, baseline, unit_known) = _file_name(files[0]), _gain(gains[0])
+    if not unit_known:
         return None  # a repair that names each lead
-    adc_gain, baseline = _corrected_gain(gain.per_millivolt, source, notes), gain.baseline or 0
-    same = map(repeat, (file, formats[0], adc_gain, baseline))
-    rows = zip(names, *same, map(int, firsts), map(int, checksums), strict=False)
-    return tuple(map(_LEAD, rows))
+    same = map(repeat, (file, formats[0], _corrected_gain(gain, database, repairs), baseline or 0))
+    return tuple(map(_LEAD, zip(names, *same, map(int, firsts), map(int, checksums), strict=False)))
 
 
-def _read_lead(line: str, source: str, notes: RepairLog, known: Sequence[dict[str, Any]]) -> LeadHeader:
-    """One signal line; `source` is the prefix that known wrong gains go by, `known` is `_read_fields`'s."""
+def _read_lead(line: str, database: str, repairs: RepairLog, cache: list[dict[str, Any]]) -> LeadHeader:
     tokens = line.split(None, len(SIGNAL_FIELDS) - 1)
     last = len(tokens) - 1
     short_name = ""
     if 2 <= last < len(SIGNAL_FIELDS) - 1 and not SIGNAL_FIELDS[last].pattern.fullmatch(tokens[last]):
-        short_name = tokens.pop()  # numbers may be left out from the right; the name follows all the same
-    file, format_, gain, _, zero, first_value, checksum, _, name = _read_fields(SIGNAL_FIELDS, tokens, notes, known)
+        short_name = tokens.pop()  # numbers may be left out from the right; the name still follows
+    file, format_, scale, _, zero, first_value, checksum, _, name = _read_fields(SIGNAL_FIELDS, tokens, repairs, cache)
+    gain, baseline, unit_known = scale
     name = name or short_name
     if not name:
-        notes.add("unnamed-leads", quote(line))
-    if not gain.unit_known:
-        notes.add("unknown-unit", f"{quote(tokens[2])} of {quote(name)}")
-    baseline = zero if gain.baseline is None else gain.baseline
-    adc_gain = _corrected_gain(gain.per_millivolt, source, notes)
-    return LeadHeader(name, file, format_, adc_gain, baseline, first_value, checksum)
+        repairs.add("unnamed-leads", quote(line))
+    if not unit_known:
+        repairs.add("unknown-unit", f"{quote(tokens[2])} of {quote(name)}")
+    baseline = zero if baseline is None else baseline
+    return LeadHeader(name, file, format_, _corrected_gain(gain, database, repairs), baseline, first_value, checksum)
 
 
-def _corrected_gain(gain: float, source: str, notes: RepairLog) -> float:
-    """Counts per mV: as declared, WFDB's default for 0, or 1000 where the declared gain is known to be wrong."""
+def _corrected_gain(gain: float, database: str, repairs: RepairLog) -> float:
+    """Return counts per mV: as declared, WFDB's default for 0, or 1000 if the declared gain is known to be wrong."""
     if gain == 0:
-        notes.add("default-gain", f"{DEFAULT_GAIN:g} counts per mV")
+        repairs.add("default-gain", f"{DEFAULT_GAIN:g} counts per mV")
         return DEFAULT_GAIN
-    for prefix, lowest, highest in WRONG_GAINS:
-        if source == prefix and lowest <= gain <= highest:
-            notes.add("wrong-gain", f"{gain:.15g} declared, {RIGHT_GAIN:g} counts per mV used")
-            return RIGHT_GAIN
-    return gain
+    lowest, highest = WRONG_GAINS.get(database, (math.inf, math.inf))
+    if not lowest <= gain <= highest:
+        return gain
+    repairs.add("wrong-gain", f"{gain:.15g} declared, {RIGHT_GAIN:g} counts per mV used")
+    return RIGHT_GAIN
 
 
-def _read_comments(comments: Iterable[str], notes: RepairLog) -> dict[str, Any]:
-    """Values of `COMMENT_FIELDS` that the comment lines give; several Dx lines are joined."""
+def _read_comments(comments: Iterable[str], repairs: RepairLog) -> dict[str, Any]:
+    """Return the values of `COMMENT_FIELDS` in the comment lines, with several Dx lines joined."""
     values: dict[str, Any] = {}
     for comment in comments:
         key, colon, text = comment.lstrip("#" + _BLANKS).partition(":")
         key = key.rstrip(_BLANKS).lower()
         if not colon or key not in COMMENT_FIELDS:
             continue
-        value = COMMENT_FIELDS[key](text.strip(), notes)
+        value = COMMENT_FIELDS[key](text.strip(), repairs)
         if key == "dx":
             values[key] = values.get(key, ()) + value
         elif values.get(key) is None:
             values[key] = value
         elif value is not None and value != values[key]:
-            notes.add("repeated-comment", quote(comment))
+            repairs.add("repeated-comment", quote(comment))
     return values

@@ -1,8 +1,4 @@
-"""Leads, units, resampling and windows: from a `Recording` to the 12 leads that a recipe wants.
-
-Arrays in, arrays out, no torch. This file knows neither files nor labels: what a header or a signal file says is
-`recording.py`'s to find out, what a number of a method is stands in `recipes.py`.
-"""
+"""Prepare the network's input: resampled, filtered and normalised leads, windows, age and sex."""
 
 from __future__ import annotations
 
@@ -18,36 +14,32 @@ from leadwise.ecg.repairs import RecordingError
 from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampled_length
 from leadwise.recipes import SignalRecipe
 
-USUAL_SCALE = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
-LARGEST = 50.0  # times the scale; beyond it nothing is of the heart
+TYPICAL_RMS = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
+MAX_AMPLITUDE = 50.0  # times the root mean square; nothing beyond it comes from the heart
 Float32 = NDArray[np.float32]
 
 
 def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
-    """The network's input of a recording: standard leads in the recipe's unit, at its sampling frequency.
-
-    Values (12, floor(samples * target / sampling frequency)). Raises RecordingError where no lead can be used, where
-    fewer than two samples are there or none would be left.
-    """
+    """Return the standard leads in the recipe's unit and at its sampling frequency, filtered and normalised as it says:
+    (12, floor(samples * target / sampling frequency)). Raises RecordingError if no lead can be used, there are fewer
+    than two samples, or none would be left."""
     frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
     if samples < 2 or resampled_length(samples, frequency, recipe.sampling_frequency) < 1:
         raise RecordingError(recording.name, f"too short: {samples} samples at {frequency:g} Hz")
-    signal = standard_leads(recording, recipe.unit)
+    signal, scale = standard_leads(recording, recipe.unit), None
     resample = {"linear": resample_linear, "polyphase": resample_polyphase}[recipe.resampling]
     values = resample(signal.values, frequency, recipe.sampling_frequency)
     if recipe.band is not None:
         values = band_pass(values, recipe.sampling_frequency, recipe.band)
-    if recipe.scale == "none":
-        return Signal(values, float(recipe.sampling_frequency), signal.repairs)
-    values, scale = scaled(values)
+    if recipe.scale != "none":
+        values, scale = normalise_rms(values)
     return Signal(values, float(recipe.sampling_frequency), signal.repairs, scale)
 
 
 def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, float]) -> Float32:
-    """(leads, samples) without what lies outside of `band` (Hz): a Butterworth filter of second order, forward and
-    backward, so that nothing moves in time. The signal is continued for a second at its ends, so that they do not ring.
-    """
-    from scipy.signal import butter, sosfiltfilt  # here: it takes its time, and the published recipe has no filter
+    """Filter (leads, samples) to `band` (Hz): Butterworth of second order, forward and backward, without delay. The
+    signal is continued for a second at both ends, so that they do not ring."""
+    from scipy.signal import butter, sosfiltfilt  # here: slow to import, and the published recipe has no filter
 
     sections = butter(2, band, "bandpass", fs=sampling_frequency, output="sos")
     padding = min(values.shape[1] - 1, round(sampling_frequency))
@@ -55,24 +47,19 @@ def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, flo
     return filtered.astype(np.float32)
 
 
-def scaled(values: Float32) -> tuple[Float32, float]:
-    """(leads, samples) in mV divided by their root mean square over the leads that are not zero, and that number (mV).
-
-    A hundred times `USUAL_SCALE`, or a hundredth of it, is as far as it goes: what is larger or smaller is no ECG.
-    """
-    some = values[values.any(axis=1)]
-    mean_square = float(np.mean(some.astype(np.float64) ** 2)) if some.size else 0.0
-    scale = float(np.clip(math.sqrt(mean_square), USUAL_SCALE / 100, USUAL_SCALE * 100))
-    return (np.clip(values, -LARGEST * scale, LARGEST * scale) / np.float32(scale)).astype(np.float32), scale
+def normalise_rms(values: Float32) -> tuple[Float32, float]:
+    """Divide (leads, samples) in mV by their root mean square (mV) over the leads that are not zero; return both. The
+    divisor is limited to a hundredth and a hundred times `TYPICAL_RMS`: beyond it there is no ECG."""
+    present = values[values.any(axis=1)]
+    mean_square = float(np.mean(present.astype(np.float64) ** 2)) if present.size else 0.0
+    rms = float(np.clip(math.sqrt(mean_square), TYPICAL_RMS / 100, TYPICAL_RMS * 100))
+    return (np.clip(values, -MAX_AMPLITUDE * rms, MAX_AMPLITUDE * rms) / np.float32(rms)).astype(np.float32), rms
 
 
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
-    """Where the test windows of a recording begin (paper's program): (P,) sample indices.
-
-    A recording that is not longer than the window has one, at 0 (the rest is padding). A longer one has
-    P = ceil((samples - window) / (window - overlap)) + 1, at multiples of floor((samples - window) / (P - 1)), the last
-    one ending with the recording.
-    """
+    """Return the first samples of a recording's test windows, (P,), as in the paper's program: 0 alone if it is not
+    longer than the window, else P = ceil((samples - window) / (window - overlap)) + 1 multiples of
+    floor((samples - window) / (P - 1)), of which the last is moved so that its window ends with the recording."""
     if window < 1 or not 0 <= overlap < window:
         raise ValueError(f"window {window} and overlap {overlap}: 0 <= overlap < window is needed")
     extra = samples - window
@@ -85,17 +72,15 @@ def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
 
 
 def auxiliary_features(header: Header, signal: Signal) -> NDArray[np.float32]:
-    """What the network is told beside the signal: age and sex, (5,), and a scaled signal's scale, (6,): its logarithm
-    over `USUAL_SCALE`, since low voltage is a diagnosis."""
+    """Return age and sex, (5,), and the logarithm of a normalised signal's scale over `TYPICAL_RMS`, (6,): low voltage
+    is a diagnosis."""
     person = demographics(header)
-    return person if signal.scale is None else np.append(person, np.float32(math.log(signal.scale / USUAL_SCALE)))
+    return person if signal.scale is None else np.append(person, np.float32(math.log(signal.scale / TYPICAL_RMS)))
 
 
 def demographics(header: Header) -> NDArray[np.float32]:
-    """Age and sex as the network takes them, (5,): age / 100 (0 when unknown), 0, female, male, sex known.
-
-    The second number is the age mask that the authors' program never sets. A negative age counts as unknown.
-    """
+    """Return the network's age and sex, (5,): age / 100 (0 if unknown or negative), 0 (the age mask, which the authors'
+    program never sets), female, male, sex known."""
     age = header.age if header.age is not None and header.age >= 0 else 0.0
     female, male = header.sex == "female", header.sex == "male"
     return np.array([age / 100, 0, female, male, female or male], np.float32)

@@ -1,11 +1,4 @@
-"""One ECG as its files say it: a header and ADC counts, bit for bit the same by each way in.
-
-From a `.hea`/`.mat` pair, from any other WFDB record (through wfdb), or from what the organisers' drivers pass in.
-Whatever can be wrong with a file ends in `RecordingError`; what is put right is named in `repairs`. Nothing that a file
-declares is allocated before the file is known to hold it; only regular files of the record's own folder are opened.
-This file knows no millivolts, no order of leads, no diagnoses and no tensors: it neither scales nor repairs a sample.
-WFDB's "no value" (-32768) stays too, since an honest saturated sample is the same number.
-"""
+"""Read the signal files that a header names: bytes of regular files, and WFDB formats through wfdb."""
 
 from __future__ import annotations
 
@@ -22,30 +15,34 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import Header, LeadHeader
+from leadwise.ecg.header import Header
 from leadwise.ecg.repairs import RecordingError, RepairLog, UnreadableError, quote
 
-READ_ONLY: Final = os.O_RDONLY | getattr(os, "O_BINARY", 0)
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
+
+# Bytes of a sample in each of WFDB's formats (signal(5)); 508, 516 and 524 are FLAC, which may take far fewer.
+_WFDB_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
+_WFDB_BYTES |= {"310": 4 / 3, "311": 4 / 3}
+_FLAC_BYTES = dict.fromkeys(("508", "516", "524"), 1 / 1000)
 
 
 def signal_path(record: str, name: str) -> Path:
-    """The path of a file that the header names, its ending in the header's, lower or upper case."""
+    """Return the path of a file that the header names, its suffix in the header's, lower or upper case."""
     named = Path(f"{record}.hea").with_name(name)
-    for ending in (named.suffix, named.suffix.lower(), named.suffix.upper()):
-        path = named.with_suffix(ending)
+    for suffix in (named.suffix, named.suffix.lower(), named.suffix.upper()):
+        path = named.with_suffix(suffix)
         if os.path.lexists(path):
             return path
     raise RecordingError(str(named), "there is no such signal file")
 
 
 def read_bytes(path: str, limit: int) -> bytes:
-    """A regular file's bytes; a pipe, a device, a folder or too large a file is refused before it is opened."""
+    """Read a regular file; a pipe, a device, a folder or a file beyond the limit is refused before it is opened."""
     size = _regular_size(path, limit)
     try:
-        descriptor = os.open(path, READ_ONLY)  # a file object takes as long as the reading
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))  # a file object doubles the time
         try:
-            return os.read(descriptor, size)  # not more: so much is allocated at once
+            return os.read(descriptor, size)  # not more: this size is allocated at once
         finally:
             os.close(descriptor)
     except (OSError, MemoryError) as error:
@@ -53,32 +50,24 @@ def read_bytes(path: str, limit: int) -> bytes:
 
 
 def _regular_size(path: str | Path, limit: int) -> int:
-    """Bytes of a regular file, symbolic links followed."""
+    """Return the bytes of a regular file, symbolic links followed."""
     try:
         status = os.stat(path)  # noqa: PTH116 (as above); a loop of links is an OSError
     except (OSError, ValueError) as error:
         raise RecordingError(str(path), f"cannot be read: {error_reason(error)}") from error
     if not stat.S_ISREG(status.st_mode):
-        raise RecordingError(str(path), "is no regular file")
+        raise RecordingError(str(path), "is not a regular file")
     if status.st_size > limit:
         raise RecordingError(str(path), f"has {status.st_size} bytes; at most {limit} are read")
     return status.st_size
 
 
 def error_reason(error: Exception) -> str:
-    """What an exception says, without the file's name, which RecordingError gives."""
+    """Return the message of an exception without the file's name, which RecordingError adds."""
     return getattr(error, "strerror", None) or str(error) or type(error).__name__
 
 
-# Bytes that a sample takes in each of WFDB's formats (signal(5)); 508, 516 and 524 are FLAC, which may take far fewer.
-_WFDB_BYTES = {"8": 1.0, "16": 2.0, "24": 3.0, "32": 4.0, "61": 2.0, "80": 1.0, "160": 2.0, "212": 1.5}
-_WFDB_BYTES |= {"310": 4 / 3, "311": 4 / 3}
-_FLAC_BYTES = dict.fromkeys(("508", "516", "524"), 1 / 1000)
-
-
 class _Format(NamedTuple):
-    """The second field of a signal line, such as 16x2:5+24."""
-
     code: str
     samples_per_frame: int
     skew: int  # samples
@@ -87,52 +76,46 @@ class _Format(NamedTuple):
 
 @lru_cache(maxsize=64)
 def parse_format(text: str) -> _Format:
-    """Parse the format field of a signal line."""
-    numbers = dict(zip("x:+", (1, 0, 0), strict=True))
+    """Parse the format field of a signal line, such as 16x2:5+24."""
     code, *parts = re.split(r"([x:+])", text)
+    numbers = {"x": 1, ":": 0, "+": 0}
     numbers |= {mark: int(number) for mark, number in zip(parts[::2], parts[1::2], strict=True)}
     return _Format(code, numbers["x"], numbers[":"], numbers["+"])
 
 
-def read_wfdb(record: str, header: Header, notes: RepairLog) -> NDArray[Any]:
-    """ADC counts (leads, samples) of a record in any of WFDB's formats, by wfdb.
-
-    wfdb sees a header that is written anew beside links to the signal files, so that only one parser, ours, decides
-    what a header means and which files are opened.
-    """
-    files: dict[str, list[LeadHeader]] = {}
-    for lead in header.leads:
-        files.setdefault(lead.file, []).append(lead)
-    paths = {name: signal_path(record, name) for name in files}
-    for name, leads in files.items():
-        _check_size(paths[name], leads, header.samples, notes)
+def read_wfdb(record: str, header: Header, repairs: RepairLog) -> NDArray[Any]:
+    """Read the ADC counts (leads, samples) of a record in any of WFDB's formats with wfdb. It gets a new header beside
+    links to the signal files, so that only our parser decides what a header means and which files are opened."""
+    paths = {name: signal_path(record, name) for name in dict.fromkeys(lead.file for lead in header.leads)}
+    for name, path in paths.items():
+        formats = [parse_format(lead.format) for lead in header.leads if lead.file == name]
+        _check_size(path, formats, header.samples, repairs)
     import wfdb
 
     try:
         with tempfile.TemporaryDirectory(prefix="leadwise-") as folder:
             _link_record(Path(folder), header, paths)
             signal = wfdb.rdrecord(str(Path(folder, "record")), physical=False, return_res=32).d_signal
-    except Exception as error:  # wfdb raises whatever a damaged file makes of it
-        text = re.sub(r"\S*/leadwise-\w+/", "", error_reason(error))  # the temporary folder says nothing to anyone
+    except Exception as error:  # wfdb raises anything on a damaged file
+        text = re.sub(r"\S*/leadwise-\w+/", "", error_reason(error))  # without the name of the temporary folder
         raise UnreadableError(f"wfdb cannot read its signal: {quote(text)}") from error
     return np.asarray(signal).T
 
 
 def _link_record(folder: Path, header: Header, paths: dict[str, Path]) -> None:
-    """Writes record.hea with what wfdb needs of the header, and links the signal files beside it."""
+    """Write record.hea with what wfdb needs of the header, and link the signal files beside it."""
     links = {name: f"signal{index}.dat" for index, name in enumerate(paths)}
     for name, path in paths.items():
         Path(folder, links[name]).symlink_to(path.absolute())
     lines = [f"record {len(header.leads)} {header.sampling_frequency!r} {header.samples or ''}"]
-    for lead in header.leads:  # the first value is where the differences of format 8 start
+    for lead in header.leads:  # the differences of format 8 start from the first value
         lines.append(f"{links[lead.file]} {lead.format} 1(0)/mV 16 0 {lead.first_value or 0} 0 0 lead")
     Path(folder, "record.hea").write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
-def _check_size(path: Path, leads: Sequence[LeadHeader], samples: int | None, notes: RepairLog) -> None:
-    """Refuses a signal file that cannot hold what the header declares, before wfdb allocates it."""
+def _check_size(path: Path, formats: Sequence[_Format], samples: int | None, repairs: RepairLog) -> None:
+    """Refuse a signal file that cannot hold what the header declares, before wfdb allocates it."""
     size = _regular_size(path, MAX_SIGNAL_BYTES)
-    formats = [parse_format(lead.format) for lead in leads]
     code, offset = formats[0].code, formats[0].offset
     if any((part.code, part.offset) != (code, offset) for part in formats):
         raise RecordingError(str(path), "has leads of different formats")
@@ -142,9 +125,8 @@ def _check_size(path: Path, leads: Sequence[LeadHeader], samples: int | None, no
     needed = offset + math.ceil((samples or 1) * frame)
     if needed > size or frame == 0:
         raise RecordingError(str(path), f"is cut off: {size} of at least {needed} bytes")
-    # A skew makes wfdb append as many samples.
-    if max(part.skew for part in formats) > size:
+    if max(part.skew for part in formats) > size:  # wfdb appends as many samples
         raise RecordingError(str(path), "has a skew beyond its end")
     there = int((size - offset) / frame)
     if samples is not None and code in _WFDB_BYTES and there > samples + 1:  # blocks of samples may be padded
-        notes.add("length-differs", f"{samples} declared, {there} there")
+        repairs.add("length-differs", f"{samples} declared, {there} there")

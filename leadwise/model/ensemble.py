@@ -1,14 +1,9 @@
-"""A model folder: save it, load it, predict with it. Knows no data folders and no training.
-
-`model.json` says everything that a person may want to know, `fold0.safetensors`, `fold1.safetensors`, ... are the plain
-fp32 states of the networks and nothing else, `textbook.safetensors` that of one which only simulated ECGs have taught,
-where there is one. Nothing in a model folder is ever executed.
-"""
+"""Load a model folder and predict with it."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -28,25 +23,27 @@ from leadwise.network.devices import CPU, Processor
 from leadwise.network.gpu_forward import ChannelsLastNetwork, channels_last_or_plain
 from leadwise.network.se_resnet import SEResNet
 from leadwise.network.transfers import send
-from leadwise.recipes import Recipe, check_numbers, recipe_from_dict
+from leadwise.recipes import Recipe, recipe_from_dict, validate_recipe
 from leadwise.util.progress import log
 
-BATCH = 4  # windows that go through the stacked networks at once: more fall out of the cores' caches
-PLAIN = 64  # windows that go through a plain network at once
+BATCH = 4  # windows per pass of the stacked networks: more do not fit into the CPU's caches
+PLAIN = 64  # windows per pass of a plain network
 
 
 @dataclass(eq=False)
 class CpuFallback:
-    """The networks of a model on a GPU once more, on the CPU: a GPU that fails takes its copy with it."""
+    """The networks of a model on a GPU, kept on the CPU in case that the GPU fails."""
 
     networks: tuple[SEResNet, ...]
-    model: Model | None = None  # that goes on, once the GPU has failed
+    model: Model | None = None  # on the CPU, once the GPU has failed
 
     def activate(self, failed: Model, error: RuntimeError) -> Model:
-        """The model to go on with; says so, once."""
+        """Return the model on the CPU; log the failure once."""
         if self.model is None:
-            log.warning("the GPU failed: %s; the CPU goes on", (str(error).splitlines() or [type(error).__name__])[0])
-            stacked = stack(self.networks, failed.recipe, CPU)  # now, not at load: few GPUs ever fail
+            log.warning(
+                "the GPU failed: %s; continuing on the CPU", (str(error).splitlines() or [type(error).__name__])[0]
+            )
+            stacked = stack(self.networks, failed.recipe, CPU)  # not when loading: few GPUs ever fail
             self.model = replace(
                 failed, networks=self.networks, processor=CPU, stacked=stacked, cpu_fallback=None, channels_last=False
             )
@@ -55,112 +52,108 @@ class CpuFallback:
 
 @dataclass(frozen=True, eq=False)
 class Model:
-    """Networks, the rule by which they answer, and the answer for a recording that says nothing."""
+    """An ensemble of networks with its decision rule."""
 
     recipe: Recipe
-    networks: tuple[SEResNet, ...]  # the folds' and, where the rule hears one, the textbook's as the last
+    networks: tuple[SEResNet, ...]  # of the folds, then the simulation-only network if the rule uses one
     rule: Rule
-    prior: Predictions  # one recording: the training recordings' class frequencies, the best constant labels
+    prior: Predictions  # for one recording that cannot be used: training prevalence, best constant labels
     processor: Processor
     metadata: dict[str, Any]  # model.json
-    profiles: tuple[AcquisitionProfile, ...]  # in which the training recordings were acquired
+    profiles: tuple[AcquisitionProfile, ...]  # of the training recordings
 
-    stacked: StackedNetworks | None = None  # the networks as one, where that is faster
+    stacked: StackedNetworks | None = None  # the networks in one, if that is faster
     cpu_fallback: CpuFallback | None = None  # for a model on a GPU
-    channels_last: bool = False  # whether the networks are computed by `ChannelsLastNetwork`, on a GPU
+    channels_last: bool = False  # compute with `ChannelsLastNetwork`, on a GPU
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
-        """Thresholds (networks, 24); NaN where the rule has none."""
+        """Return the thresholds (networks, 24); NaN if the rule has none."""
         return self.rule.thresholds
 
     def probabilities(
-        self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
+        self, signals: Sequence[NDArray[np.float32]], features: NDArray[np.float32]
     ) -> NDArray[np.float64]:
-        """Probabilities (networks, recordings, 24) of prepared signals, (12, samples) each, and demographics
-        (recordings, 5): the mean over the test windows of each recording. From the CPU where the GPU has failed, or
-        fails now: then the same recordings are computed again."""
+        """Return probabilities (networks, recordings, 24), means over test windows, from prepared signals (12, samples)
+        and auxiliary features (recordings, 5 or 6). If a GPU fails, the CPU computes."""
         if self.cpu_fallback is None or self.cpu_fallback.model is None:
             try:
-                return self._probabilities(signals, demographics)
-            except RuntimeError as error:  # what PyTorch raises when a GPU is lost, or its memory is full
-                if self.cpu_fallback is None:  # on a CPU there is nothing to fall back to
+                return self._probabilities(signals, features)
+            except RuntimeError as error:  # of a lost GPU or full GPU memory
+                if self.cpu_fallback is None:  # on the CPU already
                     raise
-                return self.cpu_fallback.activate(self, error).probabilities(signals, demographics)
-        return self.cpu_fallback.model.probabilities(signals, demographics)
+                return self.cpu_fallback.activate(self, error).probabilities(signals, features)
+        return self.cpu_fallback.model.probabilities(signals, features)
 
     @torch.inference_mode()
     def _probabilities(
-        self, signals: Sequence[NDArray[np.float32]], demographics: NDArray[np.float32]
+        self, signals: Sequence[NDArray[np.float32]], features: NDArray[np.float32]
     ) -> NDArray[np.float64]:
         owners, starts, lengths = self._windows(signals)
-        people = torch.from_numpy(demographics)[owners]
+        window_features = torch.from_numpy(features)[owners]
         totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
-        # windows of one length together: the padding of the shorter ones would have to be computed
+        # windows of one length together, or the padding of the shorter ones would be computed
         order = torch.sort(lengths, descending=True, stable=True).indices
         found: list[tuple[Tensor, Tensor]] = []
         for rows in torch.split(order, BATCH if self.stacked else PLAIN):
             windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), int(lengths[rows[0]]))
-            found.append((owners[rows], torch.sigmoid(self._logits(windows, people[rows]).float())))
-        for whose, probabilities in found:  # now: a GPU computes while the host cuts the next windows
-            # windows of one recording may come in several batches, in any order: a sum in doubles is the same
-            totals.index_add_(1, whose, probabilities.double().cpu())
+            found.append((owners[rows], torch.sigmoid(self._logits(windows, window_features[rows]).float())))
+        for batch_owners, probabilities in found:  # not in the loop above: a GPU computes while the host cuts windows
+            # in doubles, so that the order of a recording's windows does not matter
+            totals.index_add_(1, batch_owners, probabilities.double().cpu())
         count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
         return (totals / count).numpy()
 
     def predict(
         self,
         signals: Sequence[NDArray[np.float32]],
-        demographics: NDArray[np.float32],
+        features: NDArray[np.float32],
         acquisitions: NDArray[np.float32] | None = None,
     ) -> Predictions:
-        """Labels and scores by the model's rule; `acquisitions` (recordings, 3) tell which recordings are foreign, none
-        where they are not given."""
-        strange = None if acquisitions is None else out_of_distribution(acquisitions, self.profiles)
-        return self.rule.decide(self.probabilities(signals, demographics), strange)
+        """Return labels and scores; no recording is out of distribution without `acquisitions` (recordings, 3)."""
+        unfamiliar = None if acquisitions is None else out_of_distribution(acquisitions, self.profiles)
+        return self.rule.decide(self.probabilities(signals, features), unfamiliar)
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Of each test window of all signals: whose it is, its first sample, its samples without the padding."""
+        """Return for each test window the index of its signal, its first sample, and its length without padding."""
         window, overlap = self.recipe.signal.window, self.recipe.signal.overlap
         starts = [window_starts(signal.shape[1], window, overlap) for signal in signals]
-        owners = np.repeat(np.arange(len(signals)), [len(these) for these in starts])
-        samples = np.repeat([min(signal.shape[1], window) for signal in signals], [len(these) for these in starts])
+        owners = np.repeat(np.arange(len(signals)), [len(each) for each in starts])
+        samples = np.repeat([min(signal.shape[1], window) for signal in signals], [len(each) for each in starts])
         return torch.from_numpy(owners), torch.from_numpy(np.concatenate(starts)), torch.from_numpy(samples)
 
     def _cut(
         self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int
     ) -> Tensor:
-        """Windows (windows, 12, `length`, or the whole window for the plain networks), zero-padded on the right."""
+        """Return windows (windows, 12, samples), zero-padded on the right; `length` samples for stacked networks."""
         window = self.recipe.signal.window
         shape = (len(owners), 12, length if self.stacked else window)
-        # in page-locked memory for a GPU, so that the host need not wait for the copy
+        # page-locked for a GPU: copied without waiting
         windows = torch.zeros(shape, pin_memory=self.processor.device.type == "cuda")
         for row, owner, start in zip(windows.numpy(), owners, starts, strict=True):
             piece = signals[owner][:, start : start + window]
             row[:, : piece.shape[1]] = piece
         return windows
 
-    def _logits(self, windows: Tensor, people: Tensor) -> Tensor:
-        """Logits (networks, windows, 24)."""
+    def _logits(self, windows: Tensor, features: Tensor) -> Tensor:
+        """Return the logits (networks, windows, 24)."""
         if self.stacked is not None:
-            return self.stacked(windows, people)
+            return self.stacked(windows, features)
         device = self.processor.device
-        windows, people = windows.to(device, non_blocking=True), send(people, device)
+        windows, features = windows.to(device, non_blocking=True), send(features, device)
+        networks = map(ChannelsLastNetwork, self.networks) if self.channels_last else self.networks
         with self.processor.autocast():
-            return torch.stack([self._forward(network)(windows, people) for network in self.networks])
-
-    def _forward(self, network: SEResNet) -> Callable[[Tensor, Tensor], Tensor]:
-        return ChannelsLastNetwork(network) if self.channels_last else network
+            return torch.stack([network(windows, features) for network in networks])
 
 
 def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
-    """A model folder, ready to predict on a CPU or GPU. Raises ModelError naming the file that is wrong."""
+    """Load a model folder, ready to predict on a CPU or GPU. Raises ModelError, which names the wrong file."""
     folder = Path(folder)
     metadata = read_metadata(folder)
     path = folder / "model.json"
     try:
         recipe = recipe_from_dict(metadata["recipe"])
-        check_numbers(recipe)
+        validate_recipe(recipe)
         rule = make_rule(recipe.decision, metadata["folds"], metadata.get("simulation_network"))
         profiles = tuple(map(AcquisitionProfile.from_dict, metadata["acquisition_profiles"]))
         prior = Predictions(
@@ -173,33 +166,21 @@ def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
         raise ModelError(f"{path}: needs {len(CODES)} prior scores and labels")
     if not ((prior.scores >= 0) & (prior.scores <= 1)).all():
         raise ModelError(f"{path}: a prior score is not in [0, 1]")
-    # last, since it is what takes time and memory: all that is said has been checked by now
+    # last, since it takes time and memory
     networks = tuple(load_network(folder, name, checksum, recipe) for name, checksum in files.items())
-    if processor.device.type != "cpu":
-        # the originals stay on the host, for the day on which the GPU fails
-        there = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
-        fast = channels_last_or_plain(there[0], processor, recipe.signal.window) is not there[0]
-        return Model(
-            recipe,
-            there,
-            rule,
-            prior,
-            processor,
-            metadata,
-            profiles,
-            cpu_fallback=CpuFallback(networks),
-            channels_last=fast,
-        )
-    return Model(recipe, networks, rule, prior, processor, metadata, profiles, stack(networks, recipe, processor))
+    model = Model(recipe, networks, rule, prior, processor, metadata, profiles)
+    if processor.device.type == "cpu":
+        return replace(model, stacked=stack(networks, recipe, processor))
+    on_device = tuple(copy.deepcopy(network).to(processor.device) for network in networks)
+    fast = channels_last_or_plain(on_device[0], processor, recipe.signal.window) is not on_device[0]
+    return replace(model, networks=on_device, cpu_fallback=CpuFallback(networks), channels_last=fast)
 
 
 def stack(networks: Sequence[SEResNet], recipe: Recipe, processor: Processor) -> StackedNetworks | None:
-    """The networks as one, after a first call with as many windows as any: memory and libraries are ready. None where
-    that is not possible, or would not be faster."""
+    """Stack the networks and warm them up with a full batch; return None if that is impossible or not faster."""
     if not StackedNetworks.supports(recipe.network, processor.device, processor.dtype):
         return None
     stacked = StackedNetworks(networks, recipe.signal.window, processor.dtype)
-    stacked(
-        torch.zeros(BATCH, recipe.network.leads, recipe.signal.window), torch.zeros(BATCH, recipe.network.demographics)
-    )
+    shape = recipe.network
+    stacked(torch.zeros(BATCH, shape.leads, recipe.signal.window), torch.zeros(BATCH, shape.demographics))
     return stacked

@@ -1,8 +1,7 @@
-"""A model folder: save it, load it, predict with it. Knows no data folders and no training.
+"""Save and read a model folder.
 
-`model.json` says everything that a person may want to know, `fold0.safetensors`, `fold1.safetensors`, ... are the plain
-fp32 states of the networks and nothing else, `textbook.safetensors` that of one which only simulated ECGs have taught,
-where there is one. Nothing in a model folder is ever executed.
+`model.json` describes the model. `fold0.safetensors`, `fold1.safetensors`, ... hold the states of the networks,
+`simulation_network.safetensors` that of the simulation-only network. Nothing in a model folder is ever executed.
 """
 
 from __future__ import annotations
@@ -32,55 +31,47 @@ FORMAT = "leadwise model"
 VERSION = 3
 READ_VERSIONS = (2, 3)
 SIMULATION_NETWORK = "simulation_network.safetensors"
-FORMER_SIMULATION_NETWORK = "textbook.safetensors"  # its name in version 2
-SEEN = "seen.txt"  # names of the recordings that the networks have seen, in training or validation
+WEIGHTS = ("fold*.safetensors", SIMULATION_NETWORK, "textbook.safetensors")  # the last one in version 2
+SEEN = "seen.txt"  # names of the recordings that trained or validated the networks
 MAX_NETWORK_BYTES = 1 << 32
 MAX_JSON_BYTES = 1 << 26  # of model.json
 
 
 class ModelError(Exception):
-    """This folder is no model; says which file is wrong and why."""
+    """Raised for a folder that is not a usable model; names the file and the reason."""
 
 
-def fold_file(fold: int | str) -> str:
-    """The name of a fold's weights in a model folder."""
+def fold_file(fold: int) -> str:
+    """Return the file name of a fold's weights."""
     return f"fold{fold}.safetensors"
 
 
 def save_network(folder: Path, name: str, state: dict[str, Tensor], half: bool = False) -> str:
-    """Writes one network's state to the file `name` (`fold_file`, `TEXTBOOK`), under another name that no model.json
-    uses until `save_facts` describes it; returns the file's SHA-256.
-
-    With `half`, weights of convolutions and linear layers are stored in half precision (fp16); norms and their
-    statistics, which may be large and are few, stay in fp32. Loading makes fp32 of all.
-    """
-    path = pending_path(folder / name)
-    # half of the size for a loss in the eleventh bit; a variance of ADC counts would overflow, so norms stay
+    """Write the state of a network as pending weights of the file `name`; return the SHA-256 of the file."""
+    # half: the weights of convolutions and linear layers as fp16; the variance of a norm over ADC counts would overflow
     stored = {name: value.half() if half and value.dim() > 1 else value for name, value in state.items()}
-    with atomic_write(path) as handle:
+    with atomic_write(pending_path(folder / name)) as handle:
         handle.write(save({name: value.contiguous() for name, value in stored.items()}))
-    return sha256(path)
+    return sha256(pending_path(folder / name))
 
 
 def pending_path(path: Path) -> Path:
-    """The name of new weights until model.json describes them.
-
-    Two files cannot be renamed at once: what a run that is killed between them leaves is either the former model with
-    new weights beside it, or the new model.json, whose weights are found by their checksum under this name.
-    """
+    """Return the name of new weights until model.json describes them."""
+    # two files cannot be renamed at once: a killed run leaves either the former model and new weights beside it, or the
+    # new model.json, whose weights are found under this name by their checksum
     return path.with_name(f"{path.name}.new")
 
 
 @dataclass(frozen=True, eq=False)
 class ModelMetadata:
-    """What model.json says of a model."""
+    """The content of model.json."""
 
     recipe: Recipe
     prior: Predictions  # for a recording that cannot be used
-    folds: Sequence[dict[str, Any]]  # each with `file`, `sha256` and what the recipe's rule needs (`rules.make_rule`)
+    folds: Sequence[dict[str, Any]]  # each with `file`, `sha256` and the arguments of the decision rule (`make_rule`)
     training: dict[str, Any]
     acquisition_profiles: Sequence[AcquisitionProfile] = ()
-    simulation_network: dict[str, Any] | None = None  # like one of the folds
+    simulation_network: dict[str, Any] | None = None  # like a fold
 
     def as_dict(self) -> dict[str, Any]:
         """Return the content of model.json."""
@@ -103,16 +94,15 @@ def save_metadata(folder: Path, model: ModelMetadata) -> None:
     try:
         write_json(folder / "model.json", metadata)
     finally:
-        commit_pending(folder)  # also where the disk was full: weights that nothing describes go
+        commit_pending(folder)  # also if the disk is full: deletes weights that nothing describes
     described = {folder / name for name in network_files(metadata)}
-    for pattern in (fold_file("*"), SIMULATION_NETWORK, FORMER_SIMULATION_NETWORK):
+    for pattern in WEIGHTS:
         for path in set(folder.glob(pattern)) - described:
             path.unlink()
 
 
 def network_files(metadata: dict[str, Any]) -> dict[str, str]:
-    """The files of networks that model.json describes, in their order, with their checksums. Raises KeyError or
-    TypeError where it does not, ValueError where a file is named twice."""
+    """Return the weight files of model.json, in order, with checksums. Raises KeyError, TypeError or ValueError."""
     described = [*metadata["folds"], *([metadata["simulation_network"]] if metadata.get("simulation_network") else [])]
     files = {str(each["file"]): str(each["sha256"]) for each in described}
     if len(files) < len(described):
@@ -121,18 +111,18 @@ def network_files(metadata: dict[str, Any]) -> dict[str, str]:
 
 
 def commit_pending(folder: Path) -> None:
-    """Gives new weights that model.json describes their name, and removes others: what `save_facts` does at its end,
-    and the next run where that one was killed before."""
-    arrived = [
-        path for name in (fold_file("*"), SIMULATION_NETWORK) for path in folder.glob(pending_path(Path(name)).name)
-    ]
-    if not arrived:
+    """Rename the pending weight files that model.json describes and delete the others.
+
+    Called after model.json is written, and at start-up to complete an interrupted save.
+    """
+    pending = [path for name in WEIGHTS for path in folder.glob(pending_path(Path(name)).name)]
+    if not pending:
         return
     try:
         described = network_files(read_metadata(folder))
     except (ModelError, KeyError, TypeError, ValueError):
         described = {}
-    for path in arrived:
+    for path in pending:
         name = path.with_suffix("")  # without .new
         if described.get(name.name) == sha256(path):
             path.replace(name)
@@ -142,10 +132,10 @@ def commit_pending(folder: Path) -> None:
 
 
 def read_metadata(folder: str | Path) -> dict[str, Any]:
-    """model.json of a model folder. Raises ModelError where it is missing, damaged or of another format or version."""
+    """Read model.json. Raises ModelError if it is missing, damaged, or of another format or version."""
     path = Path(folder) / "model.json"
     try:
-        metadata = json.loads(_read(path, MAX_JSON_BYTES).decode())
+        metadata: dict[str, Any] = json.loads(_read(path, MAX_JSON_BYTES).decode())
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
     except (ValueError, RecursionError):
@@ -155,7 +145,7 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     if metadata.get("version") not in READ_VERSIONS:
         raise ModelError(f"{path}: format version {metadata.get('version')}, this program reads {READ_VERSIONS}")
     if metadata["version"] == 2:
-        metadata = dict(upgraded(metadata))
+        metadata = upgraded(metadata) | {"version": VERSION}
     if metadata.get("classes") != list(CODES):
         raise ModelError(f"{path}: its classes are not the Challenge's 24, in their order")
     for name, kind in (("recipe", dict), ("prior", dict), ("folds", list), ("training", dict)):
@@ -164,28 +154,18 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     return metadata
 
 
-# Keys of version 2 and what they became in version 3, wherever they occur.
+# Keys of version 2 and their names in version 3, at any depth.
 RENAMED_KEYS = {
-    "textbook": "simulation_network",
-    "share": "weight",
-    "learned": "target_prevalence",
-    "labelled": "label_prevalence",
-    "acquisitions": "acquisition_profiles",
-    "setbacks": "rollbacks",
-    "share_of_matrix_rate": "mfu",
-    "average": "ema_decay",
-    "stand_ins": "proxy_labels",
-    "anonymous": "hidden_demographics",
-    "general": "prevalence_shift",
-    "half": "fixed_threshold",
-    "common": "common_threshold",
-    "full": "class_thresholds",
-    "reward": "expected_reward",
+    **{"textbook": "simulation_network", "share": "weight", "learned": "target_prevalence"},
+    **{"labelled": "label_prevalence", "acquisitions": "acquisition_profiles", "setbacks": "rollbacks"},
+    **{"share_of_matrix_rate": "mfu", "average": "ema_decay", "stand_ins": "proxy_labels"},
+    **{"anonymous": "hidden_demographics", "general": "prevalence_shift", "half": "fixed_threshold"},
+    **{"common": "common_threshold", "full": "class_thresholds", "reward": "expected_reward"},
 }
 
 
 def upgraded(metadata: Any) -> Any:
-    """Return the metadata of format version 2 with the keys of version 3."""
+    """Return metadata of format version 2 with the keys of version 3."""
     if isinstance(metadata, list):
         return [upgraded(value) for value in metadata]
     if not isinstance(metadata, dict):
@@ -194,7 +174,7 @@ def upgraded(metadata: Any) -> Any:
 
 
 def save_seen(folder: Path, names: Iterable[str]) -> None:
-    """Writes which recordings the networks of a model have seen, a line each, in order."""
+    """Write the names of the recordings that trained or validated the networks, one per line, sorted."""
     write_text(folder / SEEN, "".join(f"{name}\n" for name in sorted(set(names))))
 
 
@@ -212,23 +192,23 @@ def load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SERe
 
 
 def _network(state: dict[str, Tensor], recipe: NetworkRecipe) -> SEResNet:
-    """The network of a recipe with the weights of a file, whose bytes are the only measure of what is allocated."""
+    """Return the network of a recipe with these weights, without allocating more than the weights take."""
     if len(recipe.block_channels) > len(state):
         raise ValueError(f"{len(recipe.block_channels)} blocks, {len(state)} tensors")
     with torch.device("meta"):  # takes no memory
         network = SEResNet(recipe)
-    wanted = network.state_dict()
+    expected = network.state_dict()
     state = {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
-    for name, value in state.items():
-        if name in wanted and (value.shape, value.dtype) != (wanted[name].shape, wanted[name].dtype):
-            found, usual = ((tuple(tensor.shape), tensor.dtype) for tensor in (value, wanted[name]))
+    for name in state.keys() & expected.keys():
+        found, usual = ((tuple(tensor.shape), tensor.dtype) for tensor in (state[name], expected[name]))
+        if found != usual:
             raise ValueError(f"size mismatch for {name}: {found} in the file, {usual} by model.json")
-    network.load_state_dict(state, assign=True)  # raises RuntimeError where names are missing or unknown
+    network.load_state_dict(state, assign=True)  # raises RuntimeError for missing or unknown names
     return network.eval()
 
 
 def _weights(path: Path, checksum: str) -> bytes:
-    """The bytes of the weights that model.json describes. Raises OSError, or ModelError where they are not those."""
+    """Read the weights that model.json describes, pending or not. Raises OSError, or ModelError if they differ."""
     for each in (pending_path(path), path):
         if each == path or each.exists():
             content = _read(each, MAX_NETWORK_BYTES)
@@ -238,7 +218,7 @@ def _weights(path: Path, checksum: str) -> bytes:
 
 
 def _read(path: Path, limit: int) -> bytes:
-    """A regular file's bytes: of a pipe or a device there would be no end. Raises OSError, ModelError."""
+    """Read a regular file: a pipe or a device may have no end. Raises OSError, ModelError."""
     status = path.stat()
     if not stat.S_ISREG(status.st_mode):
         raise ModelError(f"{path}: is no regular file")

@@ -1,9 +1,4 @@
-"""A model folder: save it, load it, predict with it. Knows no data folders and no training.
-
-`model.json` says everything that a person may want to know, `fold0.safetensors`, `fold1.safetensors`, ... are the plain
-fp32 states of the networks and nothing else, `textbook.safetensors` that of one which only simulated ECGs have taught,
-where there is one. Nothing in a model folder is ever executed.
-"""
+"""Read the networks of a finished model as initial weights of another training."""
 
 from __future__ import annotations
 
@@ -20,23 +15,20 @@ from leadwise.recipes import Recipe
 
 @dataclass(frozen=True, eq=False)
 class InitialWeights:
-    """What a training may begin with: the networks of a finished model, and the recordings that they have seen."""
+    """Network states to start from, and the recordings that were used to train or validate them."""
 
     states: tuple[dict[str, Tensor], ...]
     seen: frozenset[str]  # names
-    checksum: str  # of the networks, so that a run that is carried on has begun with the same
-    simulation_network: tuple[dict[str, Tensor], dict[str, Any]] | None = (
-        None  # its network's state, and what model.json says
-    )
+    checksum: str  # of the networks: a resumed run must have started from the same ones
+    simulation_network: tuple[dict[str, Tensor], dict[str, Any]] | None = None  # state, entry in model.json
 
     def state(self, fold: int) -> dict[str, Tensor]:
-        """The network that fold number `fold` begins with; they take turns."""
+        """Return the initial state for a fold; the networks take turns."""
         return self.states[fold % len(self.states)]
 
 
 def read_initial_weights(folder: str | Path, recipe: Recipe) -> InitialWeights:
-    """The networks of a model folder, to begin another training with. Raises ModelError as `load_model` does, and where
-    they are of another shape than the recipe's, or the folder does not say what they have seen."""
+    """Read initial weights from a model folder. Raises ModelError, also for other signals or networks."""
     folder = Path(folder)
     model = load_model(folder)
     if model.recipe.network != recipe.network or model.recipe.signal != recipe.signal:
@@ -47,7 +39,6 @@ def read_initial_weights(folder: str | Path, recipe: Recipe) -> InitialWeights:
         raise ModelError(f"{folder / SEEN}: {getattr(error, 'strerror', None) or error}") from None
     states, folds = [network.state_dict() for network in model.networks], len(model.metadata["folds"])
     checksum = " ".join(network_files(model.metadata).values())
-    simulation_network = (
-        (states[-1], model.metadata["simulation_network"]) if model.metadata.get("simulation_network") else None
-    )
+    simulated = model.metadata.get("simulation_network")
+    simulation_network = (states[-1], simulated) if simulated else None
     return InitialWeights(tuple(states[:folds]), frozenset(filter(None, names)), checksum, simulation_network)

@@ -1,4 +1,4 @@
-"""What a model answers for one recording."""
+"""Hold the prediction of a model for one recording."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from numpy.typing import NDArray
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """The answer for one recording."""
+    """Labels and probabilities of one recording; the training prior if `error` is set."""
 
     name: str
     labels: NDArray[np.bool_]  # (24,)
     scores: NDArray[np.float64]  # (24,) probabilities
-    repairs: tuple[str, ...]  # names of what had to be mended
-    problem: str | None  # file and reason why the recording could not be used, and the answer is the prior's
-    reason: str | None = None  # the reason alone
-    out_of_distribution: bool = False  # answered as of another hospital: acquired as no training recording was
+    repairs: tuple[str, ...]  # names
+    error: str | None  # file and reason, if the recording cannot be used
+    reason: str | None = None  # without the file
+    out_of_distribution: bool = False  # acquisition profile not seen in training

@@ -1,16 +1,11 @@
-"""From recordings to answers, one at a time or a folder in batches; every recording gets one.
-
-A recording that cannot be used is answered with the model's prior, and the reason is told, listed and counted; what
-had to be put right in the others is counted too. Knows no training.
-"""
+"""Score recordings with a model. A recording that cannot be used gets the training prior, with a warning."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,141 +23,114 @@ from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring_summary import ScoringSummary
+from leadwise.options import DriverOptions
 from leadwise.util.progress import log, track
 from leadwise.util.text import printable
 
-UNEXPECTED = "reading it failed in a way that the program does not know"
-NO_PROBABILITY = "the networks give no probability for values so large"
+UNEXPECTED = "unexpected error while reading"
+NO_PROBABILITY = "values too large: the networks return no probability"
 
 
 @dataclass(frozen=True, eq=False)
 class _Input:
-    """What the networks see of one recording."""
+    """The network inputs for one recording."""
 
     name: str
-    source: str  # what an error names
+    source: str  # for error messages: the file, or "header"
     signal: NDArray[np.float32]  # (12, samples)
-    demographics: NDArray[np.float32]  # (5,), or (6,) with the signal's scale
+    auxiliary_features: NDArray[np.float32]  # (5,), or (6,) with the signal's scale
     acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
 
 
 def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Prediction:
-    """The answer for what an organiser's driver passes in: a header's text or lines, ADC counts (leads, samples)."""
-    return _score(model, [_given(model, "header", lambda: recording_from_arrays(header, data))])[0]
+    """Score a recording given as the text or lines of a header and ADC counts (leads, samples)."""
+    return _score(model, [_input(model, "header", lambda: recording_from_arrays(header, data))])[0]
 
 
 def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1) -> Iterator[Prediction]:
-    """The answers for recordings by their paths, in their order, `batch` of them going through the networks at once.
+    """Score recordings in order; `jobs` threads read the next two batches while one is computed."""
 
-    `jobs` threads read the next two batches meanwhile; neither number changes an answer by more than rounding.
-    """
+    def read(path: Path) -> _Input | Prediction:
+        return _input(model, str(path), lambda: read_recording(path, assume_header=True))
+
     with ThreadPoolExecutor(jobs) as readers:
-        inputs = _ahead(readers, partial(_read, model), paths, 2 * batch)
-        while given := list(islice(inputs, batch)):
-            yield from _score(model, given)
-
-
-def _ahead(
-    readers: ThreadPoolExecutor, read: Callable[[Path], _Input | Prediction], paths: Iterable[Path], ahead: int
-) -> Iterator[_Input | Prediction]:
-    """What `read` gives for each path, in order, begun for the `ahead` next ones."""
-    waiting: deque[Future[_Input | Prediction]] = deque()
-    for path in paths:
-        waiting.append(readers.submit(read, path))
-        if len(waiting) > ahead:
-            yield waiting.popleft().result()
-    while waiting:
-        yield waiting.popleft().result()
+        futures = (readers.submit(read, path) for path in paths)
+        waiting = deque(islice(futures, 2 * batch))
+        while waiting:
+            now = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
+            waiting.extend(islice(futures, batch))
+            yield from _score(model, [future.result() for future in now])
 
 
 class UnusableRecordingError(Exception):
-    """A recording cannot be used, and the command was told to stop then."""
+    """Raised in a strict run for a recording that cannot be used."""
 
 
-def score_folder(
-    model: Model,
-    data: Path,
-    output: Path,
-    batch: int = 64,
-    jobs: int = 1,
-    problems: Path | None = None,
-    strict: bool = False,
-) -> ScoringSummary:
-    """Writes OUTPUT/NAME.csv for each recording below `data`; logs, returns and lists in `problems` what was wrong.
+def score_folder(model: Model, data: Path, output: Path, options: DriverOptions | None = None) -> ScoringSummary:
+    """Write OUTPUT/NAME.csv for each recording below `data`, and the list `problems` of those that cannot be used.
 
-    Raises ValueError as `find_records` does, OSError where a file cannot be written, UnusableError at the first
-    recording that cannot be used where `strict` is set (what comes before it has its output).
+    Raises ValueError as `find_records` does, OSError if a file cannot be written, and with `strict`
+    UnusableRecordingError at the first recording that cannot be used, after the outputs of those before it.
     """
-    records, account = find_records(data), ScoringSummary()
+    options = options or DriverOptions()
+    records, summary, problems = find_records(data), ScoringSummary(), options.problems
     output.mkdir(parents=True, exist_ok=True)
     if problems:
-        account.write_problems(problems)  # now, since that this is possible should not turn out after hours
+        summary.write_problems(problems)  # fails now rather than after hours
     headers = [record.with_name(f"{record.name}.hea") for record in records]  # without it NAME.dat would be cut to NAME
-    answers = track(score_files(model, headers, batch, jobs), "scoring", len(records))
+    predictions = track(score_files(model, headers, options.batch_size, options.jobs), "scoring", len(records))
     try:
-        for record, scored in zip(records, answers, strict=True):
+        for record, prediction in zip(records, predictions, strict=True):
             name = printable(record.name)
-            account.add(name, scored)
-            if strict and scored.problem:
-                raise UnusableRecordingError(f"{scored.problem} (--strict stops at the first that cannot be used)")
-            labels = scored.labels.astype(int).tolist()
-            write_output(output / f"{record.name}.csv", name, CODES, labels, scored.scores.tolist())
+            summary.add(name, prediction)
+            if options.strict and prediction.error:
+                raise UnusableRecordingError(f"{prediction.error} (--strict stops at the first that cannot be used)")
+            labels = prediction.labels.astype(int).tolist()
+            write_output(output / f"{record.name}.csv", name, CODES, labels, prediction.scores.tolist())
     finally:
         if problems:
-            account.write_problems(problems)
-    for line in account.lines():
+            summary.write_problems(problems)
+    for line in summary.lines():
         log.info("%s", line)
-    return account
+    return summary
 
 
-def _read(model: Model, path: Path) -> _Input | Prediction:
-    return _given(model, str(path), lambda: read_recording(path, assume_header=True))
-
-
-def _given(model: Model, source: str, read: Callable[[], Recording]) -> _Input | Prediction:
-    """What the networks will see, or the prior's answer where they cannot."""
+def _input(model: Model, source: str, read: Callable[[], Recording]) -> _Input | Prediction:
+    """Return the network inputs, or the prior's prediction for a recording that cannot be used."""
     try:
-        return _network_input(model, source, read())
+        recording = read()
+        signal = prepare(recording, model.recipe.signal)
+        features, acquisition = auxiliary_features(recording.header, signal), measure_acquisition(recording)
+        repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
+        return _Input(recording.name, source, signal.values, features, acquisition, repairs)
     except RecordingError as error:
         return _prior(model, error)
-    except Exception as error:  # one recording more or less read must not end a run over thousands
+    except Exception as error:  # one recording must not end a run over thousands
         return _prior(model, RecordingError(source, f"{UNEXPECTED}: {type(error).__name__}: {quote(str(error))}"))
 
 
-def _network_input(model: Model, source: str, recording: Recording) -> _Input:
-    signal = prepare(recording, model.recipe.signal)
-    repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-    return _Input(
-        recording.name,
-        source,
-        signal.values,
-        auxiliary_features(recording.header, signal),
-        measure_acquisition(recording),
-        repairs,
-    )
-
-
 def _prior(model: Model, error: RecordingError, name: str = "") -> Prediction:
-    problem = printable(str(error))
-    log.warning("answered with the training prior: %s", problem)
-    return Prediction(name, model.prior.labels[0], model.prior.scores[0], (), problem, printable(error.reason))
+    text = printable(str(error))
+    log.warning("scored with the training prior: %s", text)
+    return Prediction(name, model.prior.labels[0], model.prior.scores[0], (), text, printable(error.reason))
 
 
-def _score(model: Model, given: Sequence[_Input | Prediction]) -> list[Prediction]:
-    """Answers in the order of `given`, where some may have theirs already."""
-    usable = [item for item in given if isinstance(item, _Input)]
-    answers = iter(_predict(model, usable) if usable else ())
-    return [item if isinstance(item, Prediction) else next(answers) for item in given]
+def _score(model: Model, items: Sequence[_Input | Prediction]) -> list[Prediction]:
+    """Score the inputs among the items; return all predictions in order."""
+    inputs = [item for item in items if isinstance(item, _Input)]
+    predictions = iter(_predict(model, inputs) if inputs else ())
+    return [item if isinstance(item, Prediction) else next(predictions) for item in items]
 
 
 def _predict(model: Model, inputs: Sequence[_Input]) -> list[Prediction]:
-    numbers = np.stack([item.demographics for item in inputs]), np.stack([item.acquisition for item in inputs])
-    answer = model.predict([item.signal for item in inputs], *numbers)
-    strange = np.zeros(len(inputs), np.bool_) if answer.out_of_distribution is None else answer.out_of_distribution
+    features = np.stack([item.auxiliary_features for item in inputs])
+    acquisitions = np.stack([item.acquisition for item in inputs])
+    found = model.predict([item.signal for item in inputs], features, acquisitions)
+    outside = np.zeros(len(inputs), np.bool_) if found.out_of_distribution is None else found.out_of_distribution
     return [
-        Prediction(item.name, labels, scores, item.repairs, None, out_of_distribution=bool(out_of_distribution))
+        Prediction(item.name, labels, scores, item.repairs, None, out_of_distribution=bool(is_outside))
         if np.isfinite(scores).all()
         else _prior(model, RecordingError(item.source, NO_PROBABILITY), item.name)
-        for item, labels, scores, out_of_distribution in zip(inputs, answer.labels, answer.scores, strange, strict=True)
+        for item, labels, scores, is_outside in zip(inputs, found.labels, found.scores, outside, strict=True)
     ]

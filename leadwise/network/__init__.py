@@ -1,1 +1,1 @@
-"""The SE-ResNet and its fast forms for CPUs and GPUs. Tensors only: no files, no recordings, no training loop."""
+"""Compute the SE-ResNet, also in fast forms for CPUs and GPUs. Tensors only: no files, no recordings, no training."""

@@ -1,9 +1,6 @@
-"""Pictures and pages made from results: one ECG and its answer, as a sheet or as JSON, and the report of any outputs.
+"""Present results: ECG sheets, the JSON output of one recording, evaluation and training reports, the model card.
 
-Of one ECG: its `sheet`, true to scale (`layout`, `paper`), the `panel` below it, the heart `rate`, where the evidence
-lies (`occlusion`), and the whole `answer`. Of a folder of outputs: the `page`, its numbers (`tally`), its pictures
-(`charts`).
-
-The top floor: it may import anything below, and commands alone import it. Nothing here trains or decides;
-importing this package by itself loads neither matplotlib nor torch.
+`sheet/` draws one ECG to scale; `occlusion` finds the evidence for a diagnosis; `annotated_recording` joins both with
+the prediction. `evaluation_page` and `training_page` write HTML reports from `statistics`, `lead_importance` and
+`charts`; `card` writes the model card. Importing this package alone loads neither matplotlib nor torch.
 """

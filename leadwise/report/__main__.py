@@ -1,4 +1,4 @@
-"""Makes a model folder's report and model card anew: python -m leadwise.report MODEL [DATA]."""
+"""Rewrite the report and the model card of a model folder: python -m leadwise.report MODEL [DATA]."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leadwise.report.training_page import write_pages
 
 
 def main(arguments: list[str]) -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command and return its exit status."""
     if len(arguments) not in (1, 2) or arguments[0].startswith("-"):
         print("usage: python -m leadwise.report MODEL [DATA]", file=sys.stderr)
         return 2

@@ -1,14 +1,15 @@
-"""All that is known of one ECG and its answer, as one JSON object; docs/json.md describes every key.
+"""Annotate one recording with its prediction and the evidence for it: as a JSON object, and as an ECG sheet.
 
-The recording is read once more, for what the networks do not need: leads in mV, heart rate, details of repairs. Knows
-no matplotlib and decides nothing.
+docs/command-line.md describes every key. The recording is read once more, for what the networks do not need: leads in
+mV, heart rate, details of the repairs. Importing this module does not load matplotlib.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,9 +23,12 @@ from leadwise.ecg.recording import Recording, read_recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.model.ensemble import Model
 from leadwise.report.occlusion import Evidence, find_evidence
-from leadwise.report.sheet.layout import Span
+from leadwise.report.sheet.layout import SECONDS, Finding
 
-FORMAT, VERSION = "leadwise answer", 1
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+FORMAT, VERSION = "leadwise prediction", 2
 RECORDING_KEYS = (
     "sampling_frequency_hz", "seconds", "missing_leads", "age_years", "sex", "heart_rate_per_minute",
 )  # fmt: skip
@@ -32,19 +36,19 @@ RECORDING_KEYS = (
 
 @dataclass(frozen=True, eq=False)
 class AnnotatedRecording:
-    """An ECG to be looked at: the recording, and its twelve leads in mV."""
+    """A recording and its twelve leads in mV."""
 
     recording: Recording
     signal: Signal
 
     @property
     def repairs(self) -> dict[str, str]:
-        """Name -> what it was here."""
+        """Return the details of the repairs by name."""
         return {repair.name: repair.detail for repair in (*self.recording.repairs, *self.signal.repairs)}
 
 
 def load_annotated(path: Path) -> AnnotatedRecording | None:
-    """The recording by its path; None where it cannot be read, which the answer says already."""
+    """Read a recording; return None if it cannot be read, which `Result.error` explains."""
     try:
         recording = read_recording(path, assume_header=True)
         return AnnotatedRecording(recording, standard_leads(recording, "mV"))
@@ -52,61 +56,58 @@ def load_annotated(path: Path) -> AnnotatedRecording | None:
         return None
 
 
-def evidence_of(model: Model, look: AnnotatedRecording | None, result: Result) -> Evidence | None:
-    """The evidence for the first diagnosis of a result; None where the recording was not used."""
-    if look is None or result.problem:
+def evidence_of(model: Model, annotated: AnnotatedRecording | None, result: Result) -> Evidence | None:
+    """Return the evidence for the first diagnosis of a result; None if the recording could not be used."""
+    if annotated is None or result.error:
         return None
-    signal = prepare(look.recording, model.recipe.signal)
-    numbers = auxiliary_features(look.recording.header, signal)
-    return find_evidence(model, signal.values, numbers, result.order[0])
+    signal = prepare(annotated.recording, model.recipe.signal)
+    auxiliary = auxiliary_features(annotated.recording.header, signal)
+    return find_evidence(model, signal.values, auxiliary, result.order[0])
 
 
-def answer(
-    path: Path, folder: Path, model: Model, look: AnnotatedRecording | None, result: Result, evidence: Evidence | None
+def json_object(
+    path: Path,
+    folder: Path,
+    model: Model,
+    annotated: AnnotatedRecording | None,
+    result: Result,
+    evidence: Evidence | None,
 ) -> dict[str, Any]:
-    """The object for one recording; `path` and `folder` (the model's) as the user gave them."""
-    details = look.repairs if look else {}
+    """Return the JSON object of one recording; `path` and `folder` (of the model) as the user gave them."""
+    details, validation = annotated.repairs if annotated else {}, validation_accuracy(model.metadata)
     return {
         "format": FORMAT,
         "version": VERSION,
         "record": str(path),
         "name": result.name,
-        "problem": result.problem,
+        "error": result.error,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
         "out_of_distribution": result.out_of_distribution,
-        "recording": _recording(look) if look else dict.fromkeys(RECORDING_KEYS),
+        "recording": _recording(annotated) if annotated else dict.fromkeys(RECORDING_KEYS),
         "model": {"folder": str(folder), "recipe": model.recipe.name, "networks": len(model.networks)},
-        "diagnoses": _diagnoses(result, validation_accuracy(model.metadata)),
+        "diagnoses": [_diagnosis(result, k, validation) for k in result.order],
         "evidence": _evidence(evidence) if evidence else None,
     }
 
 
-def _recording(look: AnnotatedRecording) -> dict[str, Any]:
-    header, values = look.recording.header, look.signal.values
-    frequency = look.recording.sampling_frequency
+def _recording(annotated: AnnotatedRecording) -> dict[str, Any]:
+    header, values = annotated.recording.header, annotated.signal.values
+    frequency = annotated.recording.sampling_frequency
     missing = [name for name, lead in zip(STANDARD_LEADS, values, strict=True) if not lead.any()]
     metadata = (frequency, values.shape[1] / frequency, missing, header.age, header.sex, heart_rate(values, frequency))
     return dict(zip(RECORDING_KEYS, metadata, strict=True))
 
 
-def _diagnoses(
-    result: Result, validation: tuple[NDArray[np.float64], NDArray[np.float64]] | None
-) -> list[dict[str, Any]]:
-    """The 24, in the order of the table."""
-    return [
-        {
-            "code": CODES[k],
-            "abbreviation": DIAGNOSES[k].abbreviation,
-            "name": DIAGNOSES[k].name,
-            "present": bool(result.labels[k]),
-            "probability": float(result.probabilities[k]),
-            "threshold": _number(result.thresholds[k]),
-            "validation": {"sensitivity": _number(validation[0][k]), "ppv": _number(validation[1][k])}
-            if validation
-            else None,
-        }
-        for k in result.order
-    ]
+def _diagnosis(result: Result, k: int, validation: Sequence[NDArray[np.float64]] | None) -> dict[str, Any]:
+    return {
+        "code": CODES[k],
+        "abbreviation": DIAGNOSES[k].abbreviation,
+        "name": DIAGNOSES[k].name,
+        "present": bool(result.labels[k]),
+        "probability": float(result.probabilities[k]),
+        "threshold": _number(result.thresholds[k]),
+        "validation": validation and {"sensitivity": _number(validation[0][k]), "ppv": _number(validation[1][k])},
+    }
 
 
 def _number(value: float) -> float | None:
@@ -120,12 +121,50 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
         "probability": evidence.probability,
         "from_s": evidence.start,
         "to_s": evidence.end,
-        "spans": [_span(span) for span in evidence.strongest()],
+        "spans": [
+            {"lead": STANDARD_LEADS[span.lead], "from_s": span.start, "to_s": span.end, "drop": span.weight}
+            for span in evidence.strongest()
+        ],
         "leads": [
-            {"lead": name, "fall": float(fall)} for name, fall in zip(STANDARD_LEADS, evidence.leads, strict=True)
+            {"lead": name, "drop": float(drop)} for name, drop in zip(STANDARD_LEADS, evidence.leads, strict=True)
         ],
     }
 
 
-def _span(span: Span) -> dict[str, Any]:
-    return {"lead": STANDARD_LEADS[span.lead], "from_s": span.start, "to_s": span.end, "fall": span.weight}
+def draw_annotated(model: Model, annotated: AnnotatedRecording, result: Result, evidence: Evidence | None) -> Figure:
+    """Draw the sheet with the diagnoses and, shaded, the evidence; a note replaces them if the recording was not used.
+
+    A long recording is drawn where the first diagnosis is most probable.
+    """
+    from leadwise.report.sheet.sheet import caption_of, draw_sheet  # here, since matplotlib takes its time to start
+
+    caption = caption_of(annotated.recording, annotated.signal)
+    values, frequency = annotated.signal.values, annotated.signal.sampling_frequency
+    if result.error:
+        notes = (f"the model could not use this recording: {result.error}", *caption.notes)
+        return draw_sheet(values, frequency, replace(caption, notes=notes))
+    findings = findings_of(model, result)
+    if evidence is None:
+        return draw_sheet(values, frequency, caption, findings)
+    spans, name = evidence.strongest(), DIAGNOSES[evidence.diagnosis].abbreviation
+    start = max(0.0, min(evidence.start, values.shape[1] / frequency - SECONDS))
+    if not spans:
+        notes = (f"hiding any half second of a lead does not lower the probability of {name}", *caption.notes)
+        return draw_sheet(values, frequency, replace(caption, notes=notes), findings, start=start)
+    title = f"shaded: hiding it lowers {name} by up to {spans[0].weight:.3f}"
+    return draw_sheet(values, frequency, caption, findings, spans, title, start)
+
+
+def findings_of(model: Model, result: Result) -> list[Finding]:
+    """Return the lines of the sheet's table of diagnoses."""
+    validation = validation_accuracy(model.metadata)
+    return [
+        Finding(
+            f"{DIAGNOSES[k].name} ({DIAGNOSES[k].abbreviation})",
+            float(result.probabilities[k]),
+            float(result.thresholds[k]),
+            bool(result.labels[k]),
+            *((float(figures[k]) for figures in validation) if validation else ()),
+        )
+        for k in result.order
+    ]

@@ -1,7 +1,7 @@
-"""The report: one page that needs nothing else, with every figure of some outputs and pictures of them.
+"""Write the evaluation report: one self-contained HTML page with every figure of some outputs, and charts of them.
 
-For any outputs, those of other programs too: it knows labels and outputs alone, and reads signals only to draw the
-dearest recordings, where they lie beside their headers. jinja2 escapes whatever comes from a file.
+It works for the outputs of any program, since it needs only labels and outputs. Signals are read to draw the costliest
+recordings, if they lie beside their headers. jinja2 escapes whatever comes from a file.
 """
 
 from __future__ import annotations
@@ -14,43 +14,32 @@ from typing import Any
 
 import numpy as np
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from markupsafe import Markup
 from numpy.typing import NDArray
 
 from leadwise.challenge.classes import DIAGNOSES
-from leadwise.challenge.evaluation import Evaluated, figures_by_name
+from leadwise.challenge.evaluation import EvaluationData, scores_by_name
 from leadwise.challenge.metric import Scores, challenge_metric
 from leadwise.decision.thresholds import best_constant_labels
 from leadwise.ecg.leads import standard_leads
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import RecordingError
-from leadwise.report import charts
+from leadwise.report import charts, statistics
 from leadwise.report.charts import Bar
 from leadwise.report.sheet.paper import figure_bytes
 from leadwise.report.sheet.sheet import caption_of, draw_sheet
-from leadwise.report.statistics import (
-    REPLICATES,
-    SEED,
-    Rewards,
-    bootstrap_interval,
-    calibration_of,
-    class_counts,
-    confusion_of,
-    macro_rates,
-    rewards_of,
-)
+from leadwise.report.statistics import Rewards, bootstrap_interval, class_counts, rewards_of
+from leadwise.util.progress import duration
 
-WORST = 10
-ECG_DPI = 80.0  # ten of them and the page stays below 5 MB
+COSTLIEST = 10
+ECG_DPI = 80.0  # with ten sheets the page stays below 5 MB
 SHORT = [diagnosis.abbreviation for diagnosis in DIAGNOSES]
 HEADS = ("class", "recordings", "prevalence", "AUROC", "AUPRC", "F", "sensitivity", "specificity", "lost")
 
 # Challenge metric; Zhao et al. 2020 (doi 10.22489/CinC.2020.112) and the Challenge's final results.
+PUBLISHED_STEPS = {"at 0.5": 0.630, "common threshold": 0.675, "class thresholds": 0.684}  # five-fold validation
 PUBLISHED = (
-    Bar("five-fold validation, at 0.5", 0.630, published=True),
-    Bar("five-fold validation, common threshold", 0.675, published=True),
-    Bar("five-fold validation, full search", 0.684, published=True),
-    Bar("hidden validation set, full search", 0.672, published=True),
+    *(Bar(f"five-fold validation, {step}", score, published=True) for step, score in PUBLISHED_STEPS.items()),
+    Bar("hidden validation set, class thresholds", 0.672, published=True),
     Bar("hidden test set: CPSC", 0.845, published=True),
     Bar("hidden test set: Georgia", 0.639, published=True),
     Bar("hidden test set: another hospital", 0.412, published=True),
@@ -58,194 +47,163 @@ PUBLISHED = (
     Bar("hidden test set, all: the winner", 0.533, published=True),
 )
 
-# Of the labels, means over the classes; Zhao et al. 2020, five-fold validation with both steps of the search.
+# Of the predicted labels, means over the classes; Zhao et al. 2020, five-fold validation with class thresholds.
 PUBLISHED_RATES = {"sensitivity": 0.758, "specificity": 0.969}
 
 
-def report_page(read: Evaluated, scores: Scores) -> str:
-    """The page as text; `scores` are the evaluator's figures of what was `read`."""
-    return render("evaluation_page.html", {"title": "Report of 12-lead ECG outputs", **page_content(read, scores)})
+def report_page(data: EvaluationData, scores: Scores) -> str:
+    """Return the page as text; `scores` are the evaluator's figures of `data`."""
+    return render("evaluation_page.html", {"title": "Report of 12-lead ECG outputs", **page_content(data, scores)})
 
 
-def page_content(read: Evaluated, scores: Scores, mine: str = "these outputs") -> dict[str, Any]:
-    """What the template says of outputs, by name; `mine` is what they are called beside the published figures."""
-    rewards = rewards_of(read.labels, read.answers)
+def page_content(data: EvaluationData, scores: Scores, name: str = "these outputs") -> dict[str, Any]:
+    """Return the template's variables; `name` is that of the outputs beside the published figures."""
+    rewards = rewards_of(data.labels, data.answers)
     interval = bootstrap_interval(rewards)
-    # the best that one answer for all could have: what the outputs must beat
-    constant = np.broadcast_to(best_constant_labels(read.labels), read.labels.shape)
+    costliest = np.argsort(-rewards.lost, kind="stable")[:COSTLIEST]
+    constant = np.broadcast_to(best_constant_labels(data.labels), data.labels.shape)
     return {
-        "recordings": len(read.headers),
+        "recordings": len(data.headers),
         "scores": scores,
         "interval": interval,
-        "replicates": REPLICATES,
-        "seed": SEED,
-        "constant": challenge_metric(read.labels, constant),
-        "figures": figures_by_name(scores),
-        "rates": dict(zip(PUBLISHED_RATES, macro_rates(read.labels, read.answers), strict=True)),
+        "replicates": statistics.REPLICATES,
+        "seed": statistics.SEED,
+        "constant": challenge_metric(data.labels, constant),
+        "figures": scores_by_name(scores),
+        "rates": dict(zip(PUBLISHED_RATES, statistics.macro_rates(data.labels, data.answers), strict=True)),
         "published_rates": PUBLISHED_RATES,
         "heads": HEADS,
-        "classes": _classes(read, scores, rewards),
-        "pictures": _pictures(read, scores, rewards, Bar(mine, scores.challenge_metric, *interval)),
-        "worst": [_worst(read, rewards, int(place)) for place in np.argsort(-rewards.lost, kind="stable")[:WORST]],
+        "classes": _classes(data, scores, rewards),
+        "pictures": _pictures(data, rewards, Bar(name, scores.challenge_metric, *interval)),
+        "costliest": [_recording(data, rewards, int(place)) for place in costliest],
     }
 
 
 def render(template: str, content: dict[str, Any]) -> str:
-    """A template of this folder, filled."""
-    # StrictUndefined: a name that the template misspells is an error, not a gap that nobody sees
+    """Return a template of this package, filled."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
+        autoescape=template.endswith(".html"),
+        undefined=StrictUndefined,  # a misspelt name in a template is an error
         trim_blocks=True,
+        keep_trailing_newline=True,
     )
-    environment.filters["number"] = number
+    environment.filters |= {"number": number, "duration": duration}
     return str(environment.get_template(template).render(content))
 
 
 def number(value: float | int) -> str:
-    """As the tables show it: counts whole, others with three decimals, a dash where undefined."""
+    """Format a number for the tables: integers as they are, others with three decimals, a dash if undefined."""
     if isinstance(value, (int, np.integer)):
         return str(value)
     return f"{value:.3f}" if np.isfinite(value) else "–"
 
 
-def lost_by_class(read: Evaluated, rewards: Rewards) -> NDArray[np.float64]:
-    """What the recordings with each label lack, (24,), a recording's loss shared equally among its labels; the sum is
-    1 - score."""
-    # a recording without labels loses nothing that a class could be blamed for
-    share = read.labels / np.maximum(read.labels.sum(axis=1, keepdims=True), 1)
+def lost_by_class(data: EvaluationData, rewards: Rewards) -> NDArray[np.float64]:
+    """Return the lost score by class, (24,): each recording's loss, shared equally among its labels."""
+    share = data.labels / np.maximum(data.labels.sum(axis=1, keepdims=True), 1)
     return np.asarray(rewards.lost @ share)
 
 
-def _classes(read: Evaluated, scores: Scores, rewards: Rewards) -> list[dict[str, Any]]:
-    """The rows of the table."""
-    counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
-    positives = read.labels.sum(axis=0)
+def _classes(data: EvaluationData, scores: Scores, rewards: Rewards) -> list[dict[str, Any]]:
+    """Return the rows of the table of classes."""
+    counts, positives = class_counts(data.labels, data.answers), data.labels.sum(axis=0)
     columns = (
-        positives.tolist(), (positives / len(read.labels)).tolist(), scores.class_auroc, scores.class_auprc,
-        scores.class_f_measure, counts.sensitivity, counts.specificity, lost,
+        positives.tolist(), (positives / len(data.labels)).tolist(), scores.class_auroc, scores.class_auprc,
+        scores.class_f_measure, counts.sensitivity, counts.specificity, lost_by_class(data, rewards),
     )  # fmt: skip
-    rows = zip(*columns, strict=True)
     return [
         {"name": diagnosis.name, "abbreviation": diagnosis.abbreviation, "numbers": numbers}
-        for diagnosis, numbers in zip(DIAGNOSES, rows, strict=True)
+        for diagnosis, numbers in zip(DIAGNOSES, zip(*columns, strict=True), strict=True)
     ]
 
 
-# ------------------------------------------------------------------------------------------------------------ pictures
-
-
-def source_of(header: Path) -> str:
-    """The letters before the number of a record's name; "other" where there are none."""
-    match = re.match(r"[A-Za-z]+(?=[0-9])", header.stem)
-    return match.group() if match else "other"
-
-
-def source_bars(read: Evaluated) -> list[Bar]:
-    """The challenge metric of each source with its interval."""
-    sources = np.array([source_of(header) for header in read.headers])
-    result = []
+def _source_bars(data: EvaluationData) -> list[Bar]:
+    """Return the challenge metric of each source, the letters before the number of a record's name."""
+    matches = [re.match(r"[A-Za-z]+(?=[0-9])", header.stem) for header in data.headers]
+    sources = np.array([match.group() if match else "other" for match in matches])
+    bars = []
     for source in sorted(set(sources.tolist())):
-        mine = sources == source
-        labels, answers = read.labels[mine], read.answers[mine]
+        chosen = sources == source
+        labels, answers = data.labels[chosen], data.answers[chosen]
         interval = bootstrap_interval(rewards_of(labels, answers))
-        result.append(Bar(f"{source} ({mine.sum()})", challenge_metric(labels, answers), *interval))
-    return result
+        bars.append(Bar(f"{source} ({chosen.sum()})", challenge_metric(labels, answers), *interval))
+    return bars
 
 
-def _pictures(read: Evaluated, scores: Scores, rewards: Rewards, mine: Bar) -> dict[str, Markup]:
-    """All pictures, each with its text alternative."""
-    counts, lost = class_counts(read.labels, read.answers), lost_by_class(read, rewards)
-    here = [mine, *PUBLISHED]
-    sources, order = source_bars(read), np.argsort(-lost, kind="stable")
+def _pictures(data: EvaluationData, rewards: Rewards, score: Bar) -> dict[str, str]:
+    counts, lost = class_counts(data.labels, data.answers), lost_by_class(data, rewards)
+    bars, sources, order = [score, *PUBLISHED], _source_bars(data), np.argsort(-lost, kind="stable")
     # a class that no recording has, or all have, lacks one of the two rates
-    known = [k for k in range(len(SHORT)) if np.isfinite(counts.sensitivity[k] + counts.specificity[k])]
+    known = np.flatnonzero(np.isfinite(counts.sensitivity + counts.specificity)).tolist()
     names = [SHORT[k] for k in order]
-    there, said = read.labels.sum(axis=0), read.answers.sum(axis=0)
-    drawn = {
-        "score": charts.intervals(here, "score", f"Challenge metric. {listed(here)}"),
-        "sources": charts.intervals(sources, "sources", f"Challenge metric by source. {listed(sources)}"),
+    labelled, predicted = data.labels.sum(axis=0), data.answers.sum(axis=0)
+    return {
+        "score": charts.intervals(bars, "score", f"Challenge metric. {bar_text(bars)}"),
+        "sources": charts.intervals(sources, "sources", f"Challenge metric by source. {bar_text(sources)}"),
         "lost": charts.bars(
-            names, lost[order], "lost score", "lost", f"Lost score by class. {told_of(names, lost[order])}"
+            names, lost[order], "lost score", "lost", f"Lost score by class. {value_text(names, lost[order])}"
         ),
         "rates": charts.pairs(
             [SHORT[k] for k in known], counts.sensitivity[known], counts.specificity[known],
             ("sensitivity", "specificity"), "rates", "Sensitivity and specificity by class, as in the table above.",
         ),
         "frequency": charts.pairs(
-            SHORT, there.astype(float), said.astype(float), ("labels", "answers"), "frequency",
-            f"Recordings by class. Labels: {told_of(SHORT, there)}. Answers: {told_of(SHORT, said)}",
+            SHORT, labelled.astype(float), predicted.astype(float), ("labels", "predicted labels"), "frequency",
+            f"Recordings by class. Labels: {value_text(SHORT, labelled)}. Predicted: {value_text(SHORT, predicted)}",
         ),
-        **_confusions(read, rewards),
+        **_confusion_charts(data, rewards),
         "calibration": charts.reliability(
-            calibration_of(read.labels, read.scores), SHORT, "calibration",
-            "Calibration: share of recordings with each diagnosis against its score, one small picture a class.",
+            statistics.calibration_of(data.labels, data.scores), SHORT, "calibration",
+            "Calibration: share of recordings with each diagnosis against its score, one panel for each class.",
         ),
     }  # fmt: skip
-    return {name: Markup(svg) for name, svg in drawn.items()}
 
 
-def _confusions(read: Evaluated, rewards: Rewards) -> dict[str, str]:
-    confusion, names = confusion_of(read.labels, read.answers, rewards.lost), [*SHORT, "none"]
-    told = []
-    for values in (confusion.counts.astype(float), confusion.lost):
-        largest = np.argsort(-values, axis=None, kind="stable")[:5]  # for the text: all 625 cells would tell nothing
+def _confusion_charts(data: EvaluationData, rewards: Rewards) -> dict[str, str]:
+    confusion, names = statistics.confusion_of(data.labels, data.answers, rewards.lost), [*SHORT, "none"]
+    tables = {"counts": confusion.counts.astype(float), "reward": confusion.lost}
+    drawn = {}
+    for name, title, unit in (("counts", "counts", "recordings"), ("reward", "lost score", "lost score")):
+        values = tables[name]
+        largest = np.argsort(-values, axis=None, kind="stable")[:5]  # for the text: nobody listens to all 625 cells
         cells = [np.unravel_index(place, values.shape) for place in largest]
-        told.append("; ".join(f"{names[j]} missed, {names[k]} answered: {values[j, k]:.4g}" for j, k in cells))
-    counts = charts.matrix(
-        confusion.counts.astype(float),
-        names,
-        "recordings",
-        "counts",
-        f"Confusion as counts. The largest: {told[0]}",
-        True,
-    )
-    reward = charts.matrix(
-        confusion.lost, names, "lost score", "reward", f"Confusion as lost score. The largest: {told[1]}"
-    )
-    return {"counts": counts, "reward": reward}
+        text = "; ".join(f"{names[j]} missed, {names[k]} predicted: {values[j, k]:.4g}" for j, k in cells)
+        alt = f"Confusion as {title}. The largest: {text}"
+        drawn[name] = charts.matrix(values, names, unit, name, alt, counts=name == "counts")
+    return drawn
 
 
-def listed(bars: Sequence[Bar]) -> str:
-    """Bars in words, for those who do not see them."""
+def bar_text(bars: Sequence[Bar]) -> str:
+    """Return bars as text, for the text alternative of a chart."""
     return "; ".join(f"{bar.name}: {bar.value:.3f}{', published' if bar.published else ''}" for bar in bars)
 
 
-def told_of(names: Sequence[str], values: NDArray[Any]) -> str:
-    """Names with their values, likewise."""
+def value_text(names: Sequence[str], values: NDArray[Any]) -> str:
+    """Return names with their values as text, for the text alternative of a chart."""
     return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values.tolist(), strict=True))
 
 
-# ---------------------------------------------------------------------------------------------- the dearest recordings
-
-
-def _worst(read: Evaluated, rewards: Rewards, place: int) -> dict[str, Any]:
-    """One recording with labels, answers and scores; drawn where its signal can be read."""
-    labels, answers, scores = read.labels[place], read.answers[place], read.scores[place]
-    shown = np.flatnonzero(labels | answers)  # what neither says would be twenty rows of nothing
-    rows = [
-        {
-            "name": SHORT[k],
-            "label": "yes" if labels[k] else "",
-            "answer": "yes" if answers[k] else "",
-            "score": scores[k],
-        }
-        for k in shown[np.argsort(-scores[shown], kind="stable")]
-    ]
+def _recording(data: EvaluationData, rewards: Rewards, place: int) -> dict[str, Any]:
+    """Return labels, predicted labels, scores and the sheet of one recording."""
+    labels, answers, scores = data.labels[place], data.answers[place], data.scores[place]
+    shown = np.flatnonzero(labels | answers)
     return {
-        "name": read.headers[place].stem,
+        "name": data.headers[place].stem,
         "lost": rewards.lost[place],
         "labels": [DIAGNOSES[k].name for k in np.flatnonzero(labels)],
         "answers": [DIAGNOSES[k].name for k in np.flatnonzero(answers)],
-        "rows": rows,
-        **_drawn(read.headers[place]),
+        "rows": [
+            {"name": SHORT[k], "label": labels[k], "answer": answers[k], "score": scores[k]}
+            for k in shown[np.argsort(-scores[shown], kind="stable")]
+        ],
+        **_sheet(data.headers[place]),
     }
 
 
-def _drawn(header: Path) -> dict[str, Any]:
-    """The sheet of a recording as a PNG, or why there is none."""
-    try:  # outputs can be judged where there are headers alone
+def _sheet(header: Path) -> dict[str, Any]:
+    """Return the sheet of a recording as a PNG, or the reason why there is none."""
+    try:  # outputs can be evaluated with headers alone
         recording = read_recording(header)
         signal = standard_leads(recording, "mV")
     except RecordingError as error:

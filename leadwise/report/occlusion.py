@@ -1,14 +1,13 @@
-"""Where the evidence for a diagnosis lies, by occlusion: hide a piece of the ECG, see how far the probability falls.
+"""Find the evidence for a diagnosis by occlusion: hide a piece of the ECG and see how far the probability drops.
 
-Each half second of each lead is hidden in turn (Zeiler and Fergus 2014, section 4.2, with a straight line instead of a
-grey square), and each lead as a whole. Says what this model used, not what is the cause, and a piece that repeats in
-other beats or other leads can be missed without loss: small falls do not mean that nothing is there. Asks the model
-alone, draws nothing and reads no files.
+Each half second of each lead is hidden in turn, and each whole lead (Zeiler and Fergus 2014, section 4.2, with a
+straight line instead of a grey square). The result says what this model used, not what causes the diagnosis. A pattern
+that repeats in other beats or leads can be hidden without loss: a small drop does not mean that nothing is there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from itertools import chain, islice, pairwise
 
@@ -20,64 +19,67 @@ from leadwise.model.ensemble import Model
 from leadwise.report.sheet.layout import Span
 
 HIDDEN = 0.5  # s
-AT_ONCE = 64  # altered recordings in memory
-MOST_SPANS, LEAST_SHARE = 12, 0.25  # told: so many at most, none that falls by less than this share of the largest
+BATCH = 64  # altered recordings in memory
+MAX_SPANS, MIN_SHARE = 12, 0.25  # shown: at most so many spans, each with at least this share of the largest drop
 
 Signal = NDArray[np.float32]
 
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """What hiding pieces does to the probability of one diagnosis (mean of the networks)."""
+    """The change of one diagnosis's probability (mean of the networks) when pieces of the recording are hidden."""
 
-    diagnosis: int  # place among the 24
-    probability: float  # of the part that was examined
-    start: float  # s of the recording where that part begins ...
+    diagnosis: int  # index among the 24
+    probability: float  # of the examined part
+    start: float  # s of the recording where the examined part begins ...
     end: float  # ... and ends
-    spans: tuple[Span, ...]  # each lead x half second of it; weight: the fall, below 0 where the probability rises
-    leads: NDArray[np.float64]  # (12,) the fall when the whole lead is zero, as a missing one is
+    spans: tuple[Span, ...]  # each half second of each lead; weight: the drop, below 0 if the probability rises
+    leads: NDArray[np.float64]  # (12,) drop when the whole lead is zero, like a missing one
 
     def strongest(self) -> list[Span]:
-        """The spans with the largest falls, the largest first; none where nothing makes the probability fall."""
-        falls = sorted((span for span in self.spans if span.weight > 0), key=lambda span: -span.weight)
-        return [span for span in falls[:MOST_SPANS] if span.weight >= LEAST_SHARE * falls[0].weight]
+        """Return the spans with the largest drops, the largest first; none if the probability never drops."""
+        drops = sorted((span for span in self.spans if span.weight > 0), key=lambda span: -span.weight)
+        return [span for span in drops[:MAX_SPANS] if span.weight >= MIN_SHARE * drops[0].weight]
 
 
-def find_evidence(model: Model, signal: Signal, demographics: NDArray[np.float32], diagnosis: int) -> Evidence:
-    """The evidence for one of the 24 in a prepared signal, (12, samples), and demographics (5,).
+def find_evidence(model: Model, signal: Signal, auxiliary: NDArray[np.float32], diagnosis: int) -> Evidence:
+    """Return the evidence for one of the 24 in a prepared signal (12, samples) with auxiliary features (5,) or (6,).
 
-    Of a recording that is longer than a window, the window in which the diagnosis is most probable is examined.
+    A recording that is longer than a window is examined in the window in which the diagnosis is most probable.
     """
     frequency, window = model.recipe.signal.sampling_frequency, model.recipe.signal.window
-    first = _best_window(model, signal, demographics, diagnosis)
+    starts = window_starts(signal.shape[1], window, model.recipe.signal.overlap).tolist()
+    first = 0
+    if len(starts) > 1:
+        windows = (signal[:, start : start + window] for start in starts)
+        first = starts[int(np.argmax(_probabilities(model, windows, auxiliary, diagnosis)))]
     part = signal[:, first : first + window]
     present = np.flatnonzero(part.any(axis=1)).tolist()
     pieces = [(lead, *cell) for lead in present for cell in cells(part.shape[1], HIDDEN * frequency)]
-    altered = chain([part], (without_piece(part, *piece) for piece in pieces), (without_lead(part, k) for k in present))
-    probabilities = _probabilities(model, altered, demographics, diagnosis)
-    falls = probabilities[0] - probabilities[1:]
+    altered = (without_piece(part, *piece) for piece in pieces)
+    zeroed = (without_leads(part, [lead]) for lead in present)
+    probabilities = _probabilities(model, chain([part], altered, zeroed), auxiliary, diagnosis)
+    drops = probabilities[0] - probabilities[1:]
     spans = tuple(
-        Span(lead, (first + left) / frequency, (first + right) / frequency, float(fall))
-        for (lead, left, right), fall in zip(pieces, falls[: len(pieces)], strict=True)
+        Span(lead, (first + left) / frequency, (first + right) / frequency, float(drop))
+        for (lead, left, right), drop in zip(pieces, drops[: len(pieces)], strict=True)
     )
     leads = np.zeros(len(part))
-    leads[present] = falls[len(pieces) :]
+    leads[present] = drops[len(pieces) :]
     end = (first + part.shape[1]) / frequency
     return Evidence(diagnosis, float(probabilities[0]), first / frequency, end, spans, leads)
 
 
 def cells(samples: int, width: float) -> list[tuple[int, int]]:
-    """The pieces, (first sample, the one after its last): `width` samples wide, the last one from half to one and a
-    half of that, where there is so much."""
+    """Divide the samples into cells, (first sample, end): `width` wide, the last one half to one and a half of that."""
     count = max(1, round(samples / width))
-    edges = [round(cell * width) for cell in range(count)] + [samples]
-    return list(pairwise(edges))
+    return list(pairwise([*(round(cell * width) for cell in range(count)), samples]))
 
 
 def without_piece(signal: Signal, lead: int, first: int, end: int) -> Signal:
-    """A copy whose samples first ... end - 1 of a lead are a straight line between their neighbours.
+    """Return a copy with samples first ... end - 1 of a lead replaced by a straight line between their neighbours.
 
-    At an end of the recording the line is level at the one neighbour; where there is none it is zero.
+    At an end of the recording the line is level at the one neighbour; without any neighbour it is zero.
     """
     altered, samples = signal.copy(), signal.shape[1]
     neighbours = [place for place in (first - 1, end) if 0 <= place < samples]
@@ -86,35 +88,22 @@ def without_piece(signal: Signal, lead: int, first: int, end: int) -> Signal:
     return altered
 
 
-def without_lead(signal: Signal, lead: int) -> Signal:
-    """A copy in which a lead is zero."""
+def without_leads(signal: Signal, leads: list[int]) -> Signal:
+    """Return a copy of the signal (12, samples) with these leads set to zero."""
     altered = signal.copy()
-    altered[lead] = 0
+    altered[leads] = 0
     return altered
 
 
-def _best_window(model: Model, signal: Signal, demographics: NDArray[np.float32], diagnosis: int) -> int:
-    """The sample at which the window begins that makes the diagnosis most probable."""
-    window = model.recipe.signal.window
-    starts = window_starts(signal.shape[1], window, model.recipe.signal.overlap).tolist()
-    if len(starts) == 1:
-        return 0
-    parts = (signal[:, start : start + window] for start in starts)
-    return int(starts[int(np.argmax(_probabilities(model, parts, demographics, diagnosis)))])
-
-
 def _probabilities(
-    model: Model, signals: Iterable[Signal], demographics: NDArray[np.float32], diagnosis: int
+    model: Model, signals: Iterable[Signal], auxiliary: NDArray[np.float32], diagnosis: int
 ) -> NDArray[np.float64]:
-    """The diagnosis' mean probability in each of the signals, (signals,), so many at a time."""
-    return np.concatenate(list(_by_batches(model, signals, demographics, diagnosis)))
-
-
-def _by_batches(
-    model: Model, signals: Iterable[Signal], demographics: NDArray[np.float32], diagnosis: int
-) -> Iterator[NDArray[np.float64]]:
+    """Return the diagnosis's probability in each signal, (signals,): the mean over the networks of the folds."""
+    found = []
     waiting = iter(signals)
-    while some := list(islice(waiting, AT_ONCE)):
-        people = np.repeat(demographics[None], len(some), axis=0)
-        own = model.probabilities(some, people)[: len(model.thresholds)]  # not the textbook's, which home never asks
-        yield own.mean(0)[:, diagnosis]
+    while batch := list(islice(waiting, BATCH)):
+        features = np.repeat(auxiliary[None], len(batch), axis=0)
+        # without the simulation-only network, which in-distribution recordings do not use
+        by_fold = model.probabilities(batch, features)[: len(model.thresholds)]
+        found.append(by_fold.mean(0)[:, diagnosis])
+    return np.concatenate(found)

@@ -1,7 +1,6 @@
-"""What the report says in numbers, beyond the evaluator's figures: where the reward went, how sure the score is.
+"""Compute the report's statistics: lost reward, bootstrap intervals, confusion, class counts, calibration.
 
-Arrays of labels, answers and scores (recordings, 24) in, arrays out; counted with whole arrays. Knows no files and no
-pictures.
+Labels and answers (the predicted labels) are bool arrays (recordings, 24), scores float arrays of the same shape.
 """
 
 from __future__ import annotations
@@ -18,12 +17,12 @@ Booleans = NDArray[np.bool_]
 Floats = NDArray[np.float64]
 
 REPLICATES, SEED = 2000, 2020  # of the bootstrap
-AT_ONCE = 1 << 21  # drawn recordings in memory
+BLOCK = 1 << 21  # bootstrap draws in memory at once
 
 
 @dataclass(frozen=True, eq=False)
 class Rewards:
-    """What each recording earns before normalisation, (recordings,): by its answers, by sinus rhythm, by its labels."""
+    """Rewards of each recording before normalisation, (recordings,): of its answers, of sinus rhythm, of its labels."""
 
     answers: Floats
     inactive: Floats
@@ -31,34 +30,34 @@ class Rewards:
 
     @property
     def lost(self) -> Floats:
-        """What each recording costs, on the scale of the challenge metric: the sum is 1 - score."""
+        """Return each recording's loss on the scale of the challenge metric; the losses sum to 1 - score."""
         scale = float(np.sum(self.correct - self.inactive))
         return (self.correct - self.answers) / scale if scale else np.zeros_like(self.answers)
 
 
 def rewards_of(labels: Booleans, answers: Booleans) -> Rewards:
-    """The challenge metric's three reward sums, recording by recording."""
+    """Return the three reward sums of the challenge metric, recording by recording."""
     earned = earned_rewards(labels)
-    alone = earned[:, SINUS_RHYTHM] / (count_classes(labels) + ~labels[:, SINUS_RHYTHM])
-    mine = np.einsum("rk,rk->r", earned, answers) / np.maximum(count_classes(labels | answers), 1)
-    right = np.einsum("rk,rk->r", earned, labels) / np.maximum(count_classes(labels), 1)
-    return Rewards(mine, alone, right)
+    inactive = earned[:, SINUS_RHYTHM] / (count_classes(labels) + ~labels[:, SINUS_RHYTHM])
+    of_answers = np.einsum("rk,rk->r", earned, answers) / np.maximum(count_classes(labels | answers), 1)
+    correct = np.einsum("rk,rk->r", earned, labels) / np.maximum(count_classes(labels), 1)
+    return Rewards(of_answers, inactive, correct)
 
 
 def bootstrap_interval(rewards: Rewards, replicates: int = REPLICATES, seed: int = SEED) -> tuple[float, float]:
-    """The 95 % interval of the challenge metric by percentiles over recordings drawn with replacement."""
+    """Return the 95 % percentile interval of the challenge metric over bootstrap samples of the recordings."""
     low, high = np.percentile(bootstrap_scores(rewards, replicates, seed), [2.5, 97.5])
     return float(low), float(high)
 
 
 def bootstrap_scores(rewards: Rewards, replicates: int = REPLICATES, seed: int = SEED) -> Floats:
-    """The challenge metric of recordings drawn with replacement, (replicates,); the same seed draws the same ones."""
-    parts = np.stack([rewards.answers - rewards.inactive, rewards.correct - rewards.inactive])  # (2, recordings)
-    random, recordings = np.random.default_rng(seed), parts.shape[1]
-    some = max(1, AT_ONCE // recordings)
+    """Return the challenge metric of bootstrap samples, (replicates,); the same seed draws the same samples."""
+    gains = np.stack([rewards.answers - rewards.inactive, rewards.correct - rewards.inactive])  # (2, recordings)
+    random, recordings = np.random.default_rng(seed), gains.shape[1]
+    size = max(1, BLOCK // recordings)
     sums = [
-        parts[:, random.integers(recordings, size=(min(some, replicates - done), recordings))].sum(axis=2)
-        for done in range(0, replicates, some)
+        gains[:, random.integers(recordings, size=(min(size, replicates - done), recordings))].sum(axis=2)
+        for done in range(0, replicates, size)
     ]
     earned, possible = np.concatenate(sums, axis=1)
     return np.asarray(np.divide(earned, possible, out=np.zeros_like(earned), where=possible != 0))
@@ -66,10 +65,9 @@ def bootstrap_scores(rewards: Rewards, replicates: int = REPLICATES, seed: int =
 
 @dataclass(frozen=True, eq=False)
 class Confusion:
-    """Missed labels against wrong answers, (25, 25) each; the last row and column stand for *none*.
+    """Missed labels (rows) against wrong answers (columns), (25, 25) each; the last row and column stand for *none*.
 
-    A recording in which labels were missed and others answered counts in each of their pairs; its loss is shared
-    equally among them. Where nothing was missed the row is the last, where nothing wrong was answered the column.
+    A recording counts in each pair of a missed label and a wrong answer; its loss is shared equally among the pairs.
     """
 
     counts: NDArray[np.int64]
@@ -77,7 +75,7 @@ class Confusion:
 
 
 def confusion_of(labels: Booleans, answers: Booleans, lost: Floats) -> Confusion:
-    """Who is taken for whom, and what that costs; `lost` (recordings,) as `Rewards.lost`."""
+    """Return which classes are confused, and the score that this costs; `lost` (recordings,) is `Rewards.lost`."""
     missed, wrong = _with_none(labels & ~answers), _with_none(answers & ~labels)
     failed = (labels != answers).any(axis=1)[:, None]
     counts = (missed & failed).T.astype(np.int64) @ (wrong & failed).astype(np.int64)
@@ -86,7 +84,7 @@ def confusion_of(labels: Booleans, answers: Booleans, lost: Floats) -> Confusion
 
 
 def _with_none(errors: Booleans) -> Booleans:
-    """A last column that is on where no other is."""
+    """Append a column that is true where no other is."""
     return np.concatenate([errors, ~errors.any(axis=1, keepdims=True)], axis=1)
 
 
@@ -101,24 +99,23 @@ class ClassCounts:
 
     @property
     def sensitivity(self) -> Floats:
-        """NaN where the class never occurs."""
+        """Return the sensitivity of each class; NaN if no recording has the class."""
         return _share(self.tp, self.tp + self.fn)
 
     @property
     def specificity(self) -> Floats:
-        """NaN where it always does."""
+        """Return the specificity of each class; NaN if all recordings have the class."""
         return _share(self.tn, self.tn + self.fp)
 
 
 def class_counts(labels: Booleans, answers: Booleans) -> ClassCounts:
-    """The counts of each class."""
+    """Count true and false positives and negatives of each class."""
     pairs = ((labels, answers), (~labels, answers), (labels, ~answers), (~labels, ~answers))
     return ClassCounts(*((first & second).sum(axis=0) for first, second in pairs))
 
 
 def macro_rates(labels: Booleans, answers: Booleans) -> tuple[float, float]:
-    """Return the sensitivity and the specificity of the labels, each the mean over the classes that have one; NaN where
-    none has."""
+    """Return sensitivity and specificity, each the mean over the classes that have one; NaN if none has."""
     counts = class_counts(labels, answers)
     rates = [each[np.isfinite(each)] for each in (counts.sensitivity, counts.specificity)]
     sensitivity, specificity = (float(each.mean()) if len(each) else float("nan") for each in rates)
@@ -127,15 +124,15 @@ def macro_rates(labels: Booleans, answers: Booleans) -> tuple[float, float]:
 
 @dataclass(frozen=True, eq=False)
 class Calibration:
-    """Ten bins of equal width of each class's scores, (24, 10) each: recordings, mean score, share with the label."""
+    """Ten bins of equal width of each class's scores, (24, 10) each; means and frequencies of empty bins are NaN."""
 
-    counts: NDArray[np.int64]
-    mean_score: Floats  # NaN where a bin is empty
-    frequency: Floats  # NaN where a bin is empty
+    counts: NDArray[np.int64]  # recordings
+    mean_score: Floats
+    frequency: Floats  # share of the bin's recordings that have the label
 
 
 def calibration_of(labels: Booleans, scores: Floats, bins: int = 10) -> Calibration:
-    """How often a diagnosis is there when its score says so; scores beyond [0, 1] count in the outer bins."""
+    """Return how often a diagnosis is present, by its score; scores outside [0, 1] count in the outer bins."""
     classes = labels.shape[1]
     place = np.clip((scores * bins).astype(np.int64), 0, bins - 1) + bins * np.arange(classes)
     counts, totals, hits = (
@@ -145,7 +142,7 @@ def calibration_of(labels: Booleans, scores: Floats, bins: int = 10) -> Calibrat
     return Calibration(counts.astype(np.int64), _share(totals, counts), _share(hits, counts))
 
 
-def _share(part: NDArray[np.generic], whole: NDArray[np.generic]) -> Floats:
-    """Element by element; NaN where the whole is 0."""
+def _share(part: NDArray[np.generic], total: NDArray[np.generic]) -> Floats:
+    """Divide element by element; NaN where the total is 0."""
     shares = np.full(part.shape, np.nan)
-    return np.asarray(np.divide(part, whole, out=shares, where=np.asarray(whole != 0)))
+    return np.asarray(np.divide(part, total, out=shares, where=np.asarray(total != 0)))

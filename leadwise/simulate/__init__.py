@@ -1,11 +1,8 @@
-"""ECGs that show a given diagnosis: twelve leads from a moving cardiac dipole, beat by beat, from a seed.
+"""Simulate 12-lead ECGs that show given diagnoses, from a seed: a moving cardiac dipole, beat by beat. No torch.
 
-A diagnosis sets numbers of a patient (`patient`), the patient has heartbeats (`heartbeat`) and a rhythm (`rhythm`), all
-waves of all beats make a dipole that the leads see (`dipole`), the machine adds its noise (`noise`): one ECG (`ecg`).
-`databases` tells how often what occurs where, `folder` writes recordings as the Challenge's files. For tests, the demo
-and pre-training: the textbook criterion of each diagnosis is in the signal, the variety of real patients is not. Knows
-no training and no torch.
-"""
+Diagnoses set parameters of a patient (`patient`); the waves of the heartbeats (`heartbeat`) in their rhythm (`rhythm`)
+make a dipole that the leads record (`dipole`), with `noise`: one ECG (`ecg`). `databases` has the frequencies of
+diagnoses, `folder` writes files. Each diagnosis meets its criterion, but real patients vary far more."""
 
 from leadwise.simulate.databases import DATABASES
 from leadwise.simulate.ecg import simulate

@@ -1,4 +1,4 @@
-"""Writes simulated ECGs as the Challenge's files, mixed as its databases are. Knows no training and reads nothing."""
+"""Write simulated ECGs as Challenge files, mixed as in the Challenge's databases."""
 
 from __future__ import annotations
 
@@ -11,15 +11,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from leadwise.simulate.databases import (
-    DATABASES,
-    DEFAULT_SOURCES,
-    count,
-    draw_code,
-    draw_diagnoses,
-    draw_person,
-    draw_seconds,
-)
+from leadwise.simulate.databases import DATABASES, DEFAULT_SOURCES
 from leadwise.simulate.dipole import LEADS
 from leadwise.simulate.ecg import simulate
 from leadwise.simulate.patient import CRITERIA
@@ -29,60 +21,47 @@ from leadwise.util.progress import track
 COUNTS_PER_MV = 1000
 
 
-def _header(name: str, counts: NDArray[np.int16], sampling_frequency: int, comments: Sequence[str]) -> str:
-    """A header in the Challenge's style: 16 bits behind a 24-byte preamble, first value and checksum of each lead."""
-    lines = [f"{name} {len(counts)} {sampling_frequency} {counts.shape[1]}"]
-    for lead, row in zip(LEADS, counts, strict=True):
-        # WFDB's: the sum of all counts in 16 bits with a sign
-        checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768
-        lines.append(f"{name}.mat 16+24 {COUNTS_PER_MV}/mV 16 0 {row[0]} {checksum} 0 {lead}")
-    return "\n".join([*lines, *comments]) + "\n"
-
-
-def write_record(
-    folder: Path, name: str, signal: NDArray[np.float32], sampling_frequency: int, comments: Sequence[str]
-) -> None:
-    """Writes NAME.mat (MATLAB v4, int16, 1000 counts per mV) and then NAME.hea; `signal` is (12, samples) in mV."""
+def _write_record(folder: Path, name: str, signal: NDArray[np.float32], frequency: int, comments: list[str]) -> None:
+    """Write a signal (12, samples) in mV, sampled at `frequency` Hz, as NAME.mat (MATLAB v4, int16) and NAME.hea."""
     # -32768 would be WFDB's "no value"
     counts = np.rint(signal * COUNTS_PER_MV).clip(-32767, 32767).astype(np.int16)
     with atomic_write(folder / f"{name}.mat") as handle:
         # type 30: little-endian, int16, full matrix; rows, columns, no imaginary part, length of the name
         handle.write(struct.pack("<5i4s", 30, *counts.shape, 0, 4, b"val\0"))
         handle.write(counts.astype("<i2").tobytes(order="F"))
-    # the header last: a recording is found by it, so none is found whose signal is still to come
-    write_text(folder / f"{name}.hea", _header(name, counts, sampling_frequency, comments))
+    lines = [f"{name} {len(counts)} {frequency} {counts.shape[1]}"]
+    for lead, row in zip(LEADS, counts, strict=True):
+        checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768  # WFDB's: the sum as a signed 16-bit number
+        lines.append(f"{name}.mat 16+24 {COUNTS_PER_MV}/mV 16 0 {row[0]} {checksum} 0 {lead}")
+    # Last, because recordings are found by their header: none is found before its signal is complete.
+    write_text(folder / f"{name}.hea", "\n".join([*lines, *comments]) + "\n")
 
 
 def _plan(recordings: int, sources: Sequence[str], class_floor: float, rng: Generator) -> list[tuple[str, str | None]]:
-    """Source of each recording, and the diagnosis that it must have (None: as it comes), in random order.
-
-    Of every diagnosis that the sources know, `class_floor` of all recordings are promised; the rest is as it comes.
-    """
+    """Draw the source of each recording and the diagnosis that it must have (None: any), in random order.
+    Every diagnosis of the sources is required in a share of `class_floor` of the recordings."""
+    databases = [DATABASES[source] for source in sources]
     plan: list[tuple[str, str | None]] = []
     for key in CRITERIA:
-        # a promised diagnosis comes from a source that writes it, as often as it does
-        weights = np.array([count(DATABASES[source], key) for source in sources], dtype=np.float64)
+        # A required diagnosis comes from a source that writes it, in proportion to its counts.
+        weights = np.array([database.count(key) for database in databases], dtype=np.float64)
         if weights.sum() > 0:
             places = rng.choice(len(sources), size=math.ceil(class_floor * recordings), p=weights / weights.sum())
             plan += [(sources[place], key) for place in places]
-    plan = [plan[place] for place in rng.permutation(len(plan))[:recordings]]  # rounding up may promise too many
-    sizes = np.array([count(DATABASES[source], "recordings") for source in sources], dtype=np.float64)
+    plan = [plan[place] for place in rng.permutation(len(plan))[:recordings]]  # rounding up may require too many
+    sizes = np.array([database.count("recordings") for database in databases], dtype=np.float64)
     places = rng.choice(len(sources), size=recordings - len(plan), p=sizes / sizes.sum())
     plan += [(sources[place], None) for place in places]
     return [plan[place] for place in rng.permutation(len(plan))]
 
 
 def _check(recordings: int, sources: Sequence[str], class_floor: float, longest: float) -> None:
-    """Raises ValueError for what `write_folder` cannot do."""
-    unknown = [source for source in sources if source not in DATABASES]
-    if unknown or not sources or len(set(sources)) < len(sources):
+    if not sources or len(set(sources)) < len(sources) or not set(sources) <= set(DATABASES):
         raise ValueError(f"sources are some of {', '.join(DATABASES)}, each once, not {','.join(sources)!r}")
     if recordings < 1:
         raise ValueError(f"a folder needs at least 1 recording, not {recordings}")
     if not 0 <= class_floor * len(CRITERIA) <= 1:
-        raise ValueError(
-            f"the share of each of {len(CRITERIA)} classes is from 0 to 1/{len(CRITERIA)}, not {class_floor}"
-        )
+        raise ValueError(f"the class floor must be from 0 to 1/{len(CRITERIA)}, not {class_floor}")
     if not longest >= 1:
         raise ValueError(f"the longest recording has at least 1 second, not {longest}")
 
@@ -97,18 +76,35 @@ def write_folder(
     noise: float = 1.0,
     longest: float = math.inf,
 ) -> dict[str, int]:
-    """Writes simulated recordings as Challenge files and returns how many there are of each source.
+    """Write simulated recordings as Challenge files, drawn with the frequencies of the real databases.
 
-    Sources, lengths, sampling frequencies, ages, sexes, diagnoses and the codes for them are drawn as they occur in the
-    real databases (`sources`: prefixes out of `DATABASES`). `class_floor`: the share of recordings that every diagnosis
-    has at least (0 to 1/24; most are far rarer in the databases). `noise` as in `simulate`. `longest`: seconds to which
-    longer recordings are shortened. Names are source and number, from 1 within each source. The same arguments give the
-    same bytes; the first recordings of a longer folder are other ones. Raises ValueError for arguments out of range.
+    Parameters
+    ----------
+    folder : str or Path
+        Created if missing. Files are named by source and number, from 1 in each source.
+    recordings, seed : int
+        Same arguments, same bytes; with another number of recordings all of them differ.
+    sources : sequence of str
+        Prefixes out of `DATABASES`.
+    class_floor : float
+        Least share of recordings with each diagnosis, 0 to 1/24; most are far rarer in the databases.
+    noise, longest : float
+        Factor as in `simulate`; length in seconds to which longer recordings are cut.
+
+    Returns
+    -------
+    dict of str to int
+        Number of recordings by source.
+
+    Raises
+    ------
+    ValueError
+        If an argument is out of range.
     """
     _check(recordings, sources, class_floor, longest)
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    # a stream of its own for each recording: what one draws does not move all that follow
+    # One stream for each recording, so that the draws of one do not affect the others.
     mix, *streams = np.random.default_rng(seed).spawn(1 + recordings)
     written = dict.fromkeys(sources, 0)
     plan = _plan(recordings, sources, class_floor, mix)
@@ -116,14 +112,13 @@ def write_folder(
         database = DATABASES[source]
         written[source] += 1
         name = f"{source}{written[source]:0{database.digits}d}"
-        diagnoses = draw_diagnoses(database, rng, first)
-        seconds = min(draw_seconds(database, rng), longest)
-        age, sex = draw_person(database, diagnoses, rng)
-        signal = simulate(
-            diagnoses, int(rng.integers(2**63)), database.sampling_frequency, seconds, noise=noise, mains=database.mains
-        )
-        codes = ",".join(draw_code(database, key, rng) for key in diagnoses)
+        diagnoses = database.draw_diagnoses(rng, first)
+        seconds = min(database.draw_seconds(rng), longest)
+        age, sex = database.draw_person(diagnoses, rng)
+        frequency, mains, signal_seed = database.sampling_frequency, database.mains, int(rng.integers(2**63))
+        signal = simulate(diagnoses, signal_seed, frequency, seconds, noise=noise, mains=mains)
+        codes = ",".join(database.draw_code(key, rng) for key in diagnoses)
         comments = [f"#Age: {'NaN' if age is None else age}", f"#Sex: {sex}", f"#Dx: {codes}"]
         comments += ["#Rx: Unknown", "#Hx: Unknown", f"#Sx: simulated, seed {seed}"]
-        write_record(folder, name, signal, database.sampling_frequency, comments)
+        _write_record(folder, name, signal, frequency, comments)
     return written

@@ -1,8 +1,4 @@
-"""When the heart beats, and what fibrillating or fluttering atria do meanwhile. Knows no shapes of beats, no leads.
-
-A rhythm is a series of RR intervals with a kind for each beat; premature beats are written into it by shortening one
-interval and lengthening (ventricular: by as much; atrial: by a little) the next.
-"""
+"""Simulate the heart's rhythm: the times and kinds of beats, and the waves of fibrillating or fluttering atria."""
 
 from __future__ import annotations
 
@@ -16,24 +12,26 @@ from numpy.typing import NDArray
 from leadwise.simulate.dipole import Array, direction
 from leadwise.simulate.patient import Patient
 
+Integers = NDArray[np.int64]
+
 REGULAR, ATRIAL, VENTRICULAR = 0, 1, 2  # kinds of beats
-SHORTEST = 0.33  # s; the atrioventricular node passes nothing on that comes earlier
+SHORTEST = 0.33  # s; the atrioventricular node conducts nothing earlier
 FLUTTER_RATE = 290.0  # /min, about which conduction of 2:1, 3:1 or 4:1 gives the ventricular rate
 
 
 @dataclass(frozen=True, eq=False)
 class Rhythm:
-    """The beats of a recording, some before it and after it too."""
+    """The beats of a recording, including some before and after it."""
 
     onset: Array  # (beats,) s: onset of QRS
-    interval: Array  # (beats,) s: the RR interval that QT goes by
-    kind: NDArray[np.int64]  # (beats,)
-    breathing: Array  # (beats,) -1 to 1: where in a breath each beat falls
+    interval: Array  # (beats,) s: the RR interval that determines QT
+    kind: Integers  # (beats,)
+    breathing: Array  # (beats,) -1 to 1: phase of breathing
     flutter_cycle: float  # s; one turn of the atria
 
 
-def _fluttering(patient: Patient, beats: int, rng: Generator) -> tuple[Array, float]:
-    """RR intervals that are whole numbers of flutter cycles, fixed or varying from beat to beat; and the cycle."""
+def _flutter_intervals(patient: Patient, beats: int, rng: Generator) -> tuple[Array, float]:
+    """Return RR intervals of whole flutter cycles, of a fixed or varying number; and the cycle."""
     ratio = max(2, round(FLUTTER_RATE / patient.heart_rate))
     cycle = 60 / patient.heart_rate / ratio
     ratios = np.full(beats, ratio)
@@ -42,27 +40,25 @@ def _fluttering(patient: Patient, beats: int, rng: Generator) -> tuple[Array, fl
     return ratios * cycle, cycle
 
 
-def _breathing_intervals(patient: Patient, beats: int, rate: float, phase: float, rng: Generator) -> Array:
-    """RR intervals of the sinus node (or another regular pacemaker), longer and shorter with each breath."""
+def _regular_intervals(patient: Patient, beats: int, rate: float, phase: float, rng: Generator) -> Array:
+    """Return RR intervals that vary with breathing (`rate` in Hz)."""
     mean = 60 / patient.heart_rate
     breath = np.sin(2 * math.pi * rate * mean * np.arange(beats) + phase)
     jitter = min(0.008, patient.irregularity) * rng.normal(size=beats)
     return np.asarray(mean * (1 + patient.irregularity * breath + jitter))
 
 
-def _fibrillating(patient: Patient, beats: int, rng: Generator) -> Array:
-    """RR intervals without order: lognormal, no shorter than the node allows."""
+def _fibrillation_intervals(patient: Patient, beats: int, rng: Generator) -> Array:
+    """Return independent lognormal RR intervals, not below `SHORTEST`."""
     mean, spread = 60 / patient.heart_rate, rng.uniform(0.18, 0.28)
     intervals = np.maximum(SHORTEST, mean * np.exp(spread * rng.normal(size=beats)))
     return np.asarray(intervals * mean / intervals.mean()).clip(SHORTEST)
 
 
-def _premature_places(
-    per_ten_seconds: float, free: NDArray[np.bool_], interval: float, rng: Generator
-) -> NDArray[np.int64]:
-    """Which of the free beats come early: at least one, never two in a row."""
+def _choose_premature(rate: float, free: NDArray[np.bool_], interval: float, rng: Generator) -> Integers:
+    """Choose premature beats (`rate` in 10 s) among the free ones: at least one, never two in a row."""
     places = np.nonzero(free)[0]
-    wanted = max(1, round(per_ten_seconds * len(places) * interval / 10))
+    wanted = max(1, round(rate * len(places) * interval / 10))
     chosen: list[int] = []
     for place in rng.permutation(places):
         if len(chosen) == wanted:
@@ -72,40 +68,38 @@ def _premature_places(
     return np.array(sorted(chosen), dtype=np.int64)
 
 
-def _add_premature(
-    patient: Patient, intervals: Array, start: float, seconds: float, rng: Generator
-) -> NDArray[np.int64]:
-    """Makes some beats premature, in place; returns the kind of each beat."""
+def _add_premature(patient: Patient, intervals: Array, start: float, seconds: float, rng: Generator) -> Integers:
+    """Make some beats premature, in place; return the kind of each beat."""
     kind = np.full(len(intervals), REGULAR)
     typical = float(np.median(intervals))
     for rate, name in ((patient.pac, ATRIAL), (patient.pvc, VENTRICULAR)):
         if rate == 0:
             continue
         onset = start + np.cumsum(intervals)
-        # inside, with its neighbours, so that one sees that it is early; in very short recordings anywhere
+        # Inside the recording with its neighbours, so that it is seen to be early; anywhere in very short recordings.
         inside = (onset > min(1.2 * typical + 0.4, seconds / 3)) & (onset < max(seconds - 1.2 * typical, seconds / 2))
         beside = np.convolve(kind != REGULAR, [1, 1, 1], mode="same") > 0
-        chosen = _premature_places(rate, inside & ~beside, typical, rng)
+        chosen = _choose_premature(rate, inside & ~beside, typical, rng)
         early = np.minimum(rng.uniform(0.27, 0.42) + 0.02 * rng.normal(size=len(chosen)), 1 - SHORTEST / typical)
         early = np.maximum(early, 0.2)
         intervals[chosen] = typical * (1 - early)
-        rest = typical * (1 + early) if name == VENTRICULAR else typical * rng.uniform(1.0, 1.12)
-        intervals[chosen + 1] = rest
+        # The pause after a ventricular beat is compensatory, that after an atrial one shorter.
+        intervals[chosen + 1] = typical * (1 + early if name == VENTRICULAR else rng.uniform(1.0, 1.12))
         kind[chosen] = name
     return kind
 
 
 def make_rhythm(patient: Patient, seconds: float, rng: Generator) -> Rhythm:
-    """The beats of `seconds` of the patient's rhythm, from two seconds before to two seconds after."""
+    """Draw the beats of the patient's rhythm, from two seconds before to two seconds after a recording."""
     rate, phase = rng.uniform(0.16, 0.28), rng.uniform(0, 2 * math.pi)  # breaths a second
     mean, cycle = 60 / patient.heart_rate, 0.0
     beats = math.ceil((seconds + 5) / mean * 1.6) + 4
     if patient.rhythm == "fibrillation":
-        intervals = _fibrillating(patient, beats, rng)
+        intervals = _fibrillation_intervals(patient, beats, rng)
     elif patient.rhythm == "flutter":
-        intervals, cycle = _fluttering(patient, beats, rng)
+        intervals, cycle = _flutter_intervals(patient, beats, rng)
     else:
-        intervals = _breathing_intervals(patient, beats, rate, phase, rng)
+        intervals = _regular_intervals(patient, beats, rate, phase, rng)
     start = -2.0 - rng.random() * mean
     steady = (intervals + mean) / 2 if patient.rhythm == "fibrillation" else intervals.copy()
     kind = _add_premature(patient, intervals, start, seconds, rng)
@@ -115,7 +109,7 @@ def make_rhythm(patient: Patient, seconds: float, rng: Generator) -> Rhythm:
 
 
 def fibrillatory_waves(times: Array, rng: Generator) -> Array:
-    """The dipole (3, times) of fibrillating atria: 4 to 9 waves a second, wandering in rate and size, most in V1."""
+    """Return the dipole (3, times) of fibrillating atria: 4 to 9 waves a second, varying in rate and size."""
     dipole = np.zeros((3, len(times)))
     coarse = rng.uniform(0.02, 0.06)
     for share in (1.0, 0.7, 0.5):
@@ -130,14 +124,11 @@ def fibrillatory_waves(times: Array, rng: Generator) -> Array:
     return dipole
 
 
-def flutter_waves(times: Array, onset: float, cycle: float, rng: Generator) -> Array:
-    """The dipole (3, times) of fluttering atria: a sawtooth along the feet, slowly down and steeply up again.
-
-    `cycle` is one turn in seconds (0.2 at 300 a minute); QRS follows at a fixed point of it, `onset` being one QRS.
-    """
-    turn = 2 * math.pi * ((times - onset) / cycle + rng.random())
+def flutter_waves(times: Array, rhythm: Rhythm, rng: Generator) -> Array:
+    """Return the dipole (3, times) of fluttering atria: a sawtooth in phase with QRS, slowly down and steeply up."""
+    turn = 2 * math.pi * ((times - float(rhythm.onset[0])) / rhythm.flutter_cycle + rng.random())
     harmonics = np.arange(1, 5)[:, None]
-    # A falling ramp, its overtones fading so that it has no ringing.
+    # A falling ramp whose overtones decay, so that it does not ring.
     saw = (np.sin(harmonics * turn) / harmonics * np.exp(-0.15 * harmonics**2)).sum(axis=0)
     bump = (np.cos(harmonics * turn + 0.9) / harmonics * np.exp(-0.4 * harmonics**2)).sum(axis=0)
     size = rng.uniform(0.11, 0.19)

@@ -1,1 +1,1 @@
-"""Train a model: the whole run, its folds, epochs and batches, and what survives an interruption."""
+"""Train a model: the whole run, its folds, epochs and batches, and how it survives interruptions."""

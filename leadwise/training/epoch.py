@@ -1,13 +1,8 @@
-"""Train one epoch: batches, micro-batches, losses that are not finite, validation, the plan for the remaining time.
-
-Everything that happens to a batch is a tensor operation on the training device, the same code on a CPU and on a GPU.
-No step waits for a GPU.
-"""
+"""Train one epoch: batches, losses that are not finite, validation, remaining time. No step waits for a GPU."""
 
 from __future__ import annotations
 
 import math
-from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
@@ -22,7 +17,7 @@ from leadwise.decision.thresholds import apply_thresholds
 from leadwise.network.devices import peak_matrix_rate
 from leadwise.network.se_resnet import forward_operations
 from leadwise.network.transfers import Fetched, send
-from leadwise.training.augmentation import Batch, augmented
+from leadwise.training.augmentation import Batch, augment
 from leadwise.training.examples import Examples, random_offsets
 from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import check_interrupt
@@ -43,32 +38,28 @@ class OutOfTimeError(Exception):
 
 
 class EpochLosses:
-    """The losses of an epoch's batches, on the device.
+    """The losses of an epoch's batches. On a GPU a block of losses is checked while the next one is computed."""
 
-    The host never waits for a GPU: a block of losses is copied to the host while the next one is computed.
-    """
-
-    def __init__(self) -> None:
+    def __init__(self, device: torch.device) -> None:
         self.values: list[Tensor] = []
-        self.in_transit: deque[Fetched] = deque()  # one block at most
+        self.in_transit: list[Fetched] = []
+        self.blocks_late = (
+            1 if device.type == "cuda" else 0
+        )  # fixed: processes that train together stop at the same batch
 
     def add(self, loss: Tensor) -> None:
-        """Add the loss of a batch. Raises NotFiniteError if a block that has arrived contains one."""
+        """Add the loss of a batch. Raises NotFiniteError if a block checked now contains one."""
         self.values.append(loss)
         if len(self.values) % LOSS_CHECK == 0:
             self.in_transit.append(Fetched(torch.stack(self.values[-LOSS_CHECK:])))
-        # of two blocks the first was computed long ago: a GPU's queue is shorter than that
-        while self.in_transit and (self.in_transit[0].arrived or len(self.in_transit) > 1):
-            _check_finite(self.in_transit.popleft().result())
+        if len(self.in_transit) > self.blocks_late:
+            _check_finite(self.in_transit.pop(0).result())
 
     def mean(self) -> float:
         """Wait for all batches and return the mean of their losses. Raises NotFiniteError."""
         losses = torch.stack(self.values)
         _check_finite(losses.cpu())
         return float(losses.mean())
-
-    def __len__(self) -> int:
-        return len(self.values)
 
 
 def _check_finite(losses: Tensor) -> None:
@@ -78,32 +69,19 @@ def _check_finite(losses: Tensor) -> None:
 
 @dataclass(frozen=True, eq=False)
 class FoldData:
-    """The recordings of one fold: what is trained on, and what is held out for validation."""
+    """The recordings of one fold: those in `validation` (n,) are held out, the others are trained on."""
 
     dataset: Dataset
-    validation: NDArray[np.bool_]  # (n,)
+    validation: NDArray[np.bool_]
     number: int  # of the fold
-
-    @property
-    def members(self) -> NDArray[np.int64]:
-        """Return the indices of the recordings to train on."""
-        return np.flatnonzero(~self.validation)
-
-    @property
-    def held_out(self) -> NDArray[np.int64]:
-        """Return the indices of the validation recordings."""
-        return np.flatnonzero(self.validation)
 
 
 def run_epoch(state: FoldState, data: FoldData, examples: Examples, plan: TimePlan) -> None:
-    """Train for an epoch, validate, record both in the state and update the plan.
-
-    Raises NotFiniteError, and OutOfTimeError if the time ends within the epoch. The very first epoch of a run is cut
-    short instead, in time to be validated: without it there would be no model.
-    """
+    """Train for an epoch, validate, record both and update the plan. Raises NotFiniteError, and OutOfTimeError if the
+    time ends within the epoch; the first epoch of a run is cut short instead, in time for validation."""
     recipe, progress, start = state.recipe, state.progress, plan.clock()
     epoch, is_first = len(progress.history), data.number == 0 and not progress.history
-    members, held_out = data.members, data.held_out
+    members, held_out = np.flatnonzero(~data.validation), np.flatnonzero(data.validation)
     windows = len(validation_windows(data.dataset.lengths[held_out], recipe.signal.window, recipe.signal.overlap))
 
     def time_is_up(trained: int) -> bool:
@@ -122,25 +100,20 @@ def run_epoch(state: FoldState, data: FoldData, examples: Examples, plan: TimePl
     if not np.isfinite(probabilities).all():
         raise NotFiniteError("a probability is not finite")
     answers = apply_thresholds(probabilities, np.full(probabilities.shape[1], recipe.training.validation_cutoff))
+    operations = 3 * forward_operations(recipe.network, recipe.signal.window)  # of a recording, forward and backward
     entry = {
         "learning_rate": rate(0.5),
         "loss": loss,
         "validation_score": challenge_metric(data.dataset.labels[held_out], answers),
         "seconds": plan.clock() - start,
         "recordings_per_second": speed,
-        "mfu": model_flop_utilisation(state, speed),
+        "mfu": speed * operations / (state.group.size * peak_matrix_rate(state.processor)),  # model FLOP utilisation
     }
     plan.after_epoch(data.number, epoch + 1, entry["seconds"])
     plan.epochs, plan.folds = state.group.broadcast(plan.epochs, plan.folds)
     entry["seconds_left"] = entry["seconds"] * max(0, plan.epochs - epoch - 1)  # of this fold
     state.record_epoch(entry, probabilities)
     progress.finished = len(progress.history) >= plan.epochs
-
-
-def model_flop_utilisation(state: FoldState, recordings_per_second: float) -> float:
-    """Return the share of the processors' measured matrix rate that training uses for the network's own operations."""
-    operations = 3 * forward_operations(state.recipe.network, state.recipe.signal.window)  # forward and backward
-    return recordings_per_second * operations / (state.group.size * peak_matrix_rate(state.processor))
 
 
 def train_epoch(
@@ -152,8 +125,7 @@ def train_epoch(
 ) -> tuple[float, int]:
     """Train on the recordings `members` once, in random order; return the mean loss and the number of recordings.
 
-    `rate` gives the learning rate at a share of the epoch. `time_is_up` is asked after each batch, with the number of
-    recordings so far, whether to end. Raises NotFiniteError.
+    `rate` maps a share of the epoch to a learning rate; `time_is_up`, given the recordings so far, ends the epoch.
     """
     size = min(state.recipe.training.batch_size, len(members))
     if size < state.group.size:
@@ -162,25 +134,22 @@ def train_epoch(
     networks.network.train()
     state.group.seed_per_process(state.generator)
     order = members[torch.randperm(len(members), generator=state.generator)]
-    losses, steps = EpochLosses(), networks.steps_trained()
+    losses, steps, trained = EpochLosses(examples.device), networks.steps_trained(), 0
     for first, batch, offsets in _batches(state, examples, order, size):
         for parameters in state.optimiser.param_groups:
             parameters["lr"] = rate(first / len(order))
         losses.add(train_batch(state, examples, batch, offsets))
-        steps += state.progress.micro_batches
-        if networks.has_ema:
-            networks.update_ema(state.recipe.training.ema_decay, steps)
+        steps, trained = steps + state.progress.micro_batches, trained + size
+        networks.update_ema(state.recipe.training.ema_decay, steps)
         check_interrupt()
-        if state.group.any(time_is_up(size * len(losses))):
+        if state.group.any(time_is_up(trained)):
             break
-    return losses.mean(), size * len(losses)
+    return losses.mean(), trained
 
 
 def _batches(state: FoldState, examples: Examples, order: Tensor, size: int) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """Yield the first position of each batch in `order`, its recordings and the offsets of their windows, on the host.
-
-    Batches are drawn one ahead, so that their signals can be fetched meanwhile.
-    """
+    """Yield the first position of each batch in `order`, its recordings and the offsets of their windows (host)."""
+    # drawn one ahead, so that their signals can be fetched meanwhile
     upcoming: list[tuple[int, Tensor, Tensor]] = []
     for first in range(0, len(order) - size + 1, size):  # the last incomplete batch is dropped
         batch = order[first : first + size]
@@ -196,9 +165,7 @@ def _batches(state: FoldState, examples: Examples, order: Tensor, size: int) -> 
 def train_batch(state: FoldState, examples: Examples, batch: Tensor, offsets: Tensor) -> Tensor:
     """Take one optimiser step on the windows at `offsets` (batch,) of the recordings `batch` (batch,); return the loss.
 
-    If the batch does not fit into the memory of the device, the number of micro-batches is doubled from then on: the
-    optimiser gets the same mean gradient, batch norms see the statistics of the micro-batches. Raises
-    torch.OutOfMemoryError if one recording does not fit.
+    Doubles the number of micro-batches while memory runs out: same mean gradient, other batch norm statistics.
     """
     while True:
         try:
@@ -207,7 +174,7 @@ def train_batch(state: FoldState, examples: Examples, batch: Tensor, offsets: Te
         except torch.OutOfMemoryError:
             if state.progress.micro_batches >= len(batch) or state.group.size > 1:  # the others would wait for this one
                 raise
-        state.progress.micro_batches *= 2  # outside the handler, which holds on to the tensors of what failed
+        state.progress.micro_batches *= 2  # outside the handler, which holds on to the tensors of the failed step
         torch.cuda.empty_cache()
         log.warning("out of memory: %d micro-batches per batch", state.progress.micro_batches)
     state.scaler.step(state.optimiser)
@@ -221,14 +188,12 @@ def _accumulate(state: FoldState, examples: Examples, batch: Tensor, offsets: Te
     state.optimiser.zero_grad()
     total = torch.zeros((), device=examples.device)
     for members, starts in _micro_batches(state, batch, offsets):
-        windows = examples.windows(members, starts, recipe.signal.window)
-        rows = send(members, examples.device)
+        windows, rows = examples.windows(members, starts, recipe.signal.window), send(members, examples.device)
         seen = Batch(windows, examples.auxiliary[rows], examples.targets[rows])
-        seen = augmented(seen, recipe.augmentation, recipe.signal.sampling_frequency)
+        seen = augment(seen, recipe.augmentation, recipe.signal.sampling_frequency)
         with state.processor.autocast():
             logits = state.networks.forward(seen.windows, seen.auxiliary)
-        loss = loss_of(logits.float(), seen.targets)
-        loss = loss * (len(members) / len(batch))  # by 1 where there is one micro-batch
+        loss = loss_of(logits.float(), seen.targets) * (len(members) / len(batch))  # times 1 for one micro-batch
         state.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         total += loss.detach()
     state.group.all_reduce_gradients(state.networks.network.parameters())

@@ -15,21 +15,20 @@ from leadwise.training.streaming import HostSamples
 
 @dataclass(frozen=True, eq=False)
 class Examples:
-    """A prepared data set as tensors on the training device; where that is too small the signals stay on the host."""
+    """A prepared data set as tensors on the training device; if that is too small, the signals stay on the host."""
 
     samples: Tensor | HostSamples  # (samples of all, 12)
-    starts: Tensor  # (n,) first row of each recording; this and the lengths lie where the signals do
+    starts: Tensor  # (n,) first row of each recording; these and the lengths are where the signals are
     lengths: Tensor  # (n,) rows
     host_lengths: Tensor  # (n,) the same on the host
     auxiliary: Tensor  # (n, 5), or (n, 6) with the signal's scale
-    targets: Tensor  # (n, 24) float32; what is learned: labels, and what stands in for them where a recipe says so
+    targets: Tensor  # (n, 24) float32: labels, with proxy labels if the recipe uses them
 
     @classmethod
     def of(
         cls, dataset: Dataset, device: torch.device, proxy_labels: bool = False, stream: bool | None = None
     ) -> Examples:
-        """The data set's arrays; on a CPU the signals stay in their memory map. `stream` leaves them on the host also
-        for a GPU; by default where they do not fit (`devices.fits`)."""
+        """Copy the arrays to the device; the signals, unless `stream` (by default if a GPU's memory is too small)."""
         samples, lengths = torch.from_numpy(dataset.samples), torch.from_numpy(dataset.lengths)
         stream = not fits(dataset.samples.nbytes, device) if stream is None else stream
         place = torch.device("cpu") if stream else device
@@ -44,26 +43,24 @@ class Examples:
 
     @property
     def device(self) -> torch.device:
-        """Where windows are wanted."""
+        """Return the training device."""
         return self.targets.device
 
     def prefetch(self, indices: Tensor, offsets: Tensor, window: int) -> None:
-        """Begins to fetch windows that will be asked for next, where signals are streamed."""
+        """Begin to fetch the windows to be cut next, if signals are streamed."""
         if isinstance(self.samples, HostSamples):
             self.samples.prefetch(self._rows(indices, offsets, window)[0])
 
     def windows(self, indices: Tensor, offsets: Tensor, window: int) -> Tensor:
-        """Windows (batch, 12, window) that begin at row `offsets` (batch,) of the recordings `indices` (batch,).
-
-        An offset may be negative: rows before a recording's first and behind its last are zero.
-        """
+        """Return windows (batch, 12, window) from row `offsets` (batch,) of the recordings `indices` (batch,) on; rows
+        before a recording's first and after its last are zero."""
         rows, inside = self._rows(indices, offsets, window)
         values = self.samples.take(rows) if isinstance(self.samples, HostSamples) else self.samples[rows]
         values = values * send(inside, values.device).unsqueeze(2)  # (batch, window, 12)
         return values.transpose(1, 2).contiguous()  # (batch, 12, window)
 
     def _rows(self, indices: Tensor, offsets: Tensor, window: int) -> tuple[Tensor, Tensor]:
-        """Rows of the signals (batch, window), and which of them are inside their recording."""
+        """Return rows of the signals (batch, window), and which of them are inside their recording."""
         indices, offsets = send(indices, self.starts.device), send(offsets, self.starts.device)
         rows = offsets.unsqueeze(1) + torch.arange(window, device=offsets.device)  # (batch, window)
         lengths = self.lengths[indices].unsqueeze(1)
@@ -72,9 +69,8 @@ class Examples:
 
 
 def random_offsets(lengths: Tensor, window: int, generator: torch.Generator) -> Tensor:
-    """Where each training window begins, (batch,): a uniformly random cut of a longer recording, a uniformly random
-    split of the padding of a shorter one (then at most 0)."""
-    spare = (lengths - window).cpu()  # (batch,)
-    chance = torch.rand(spare.shape, generator=generator, dtype=torch.float64)
-    shift = (chance * (spare.abs() + 1)).long()  # 0 ... |spare|
-    return (spare.clamp(max=0) + shift).to(lengths.device)
+    """Draw the first row of each window (batch,): a uniformly random cut of a longer recording, a uniformly random
+    split of the padding of a shorter one (then at most 0). `lengths` (batch,) are on the host."""
+    excess = lengths - window
+    shift = (torch.rand(excess.shape, generator=generator, dtype=torch.float64) * (excess.abs() + 1)).long()
+    return excess.clamp(max=0) + shift  # shift: 0 ... |excess|

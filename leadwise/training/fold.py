@@ -1,4 +1,4 @@
-"""Train one fold: begin or resume, epoch after epoch, roll back where a loss is not finite, stop on SIGTERM."""
+"""Train one fold: begin or resume, epoch after epoch, roll back if a loss is not finite, stop on SIGTERM."""
 
 from __future__ import annotations
 
@@ -48,31 +48,35 @@ class FoldResult:
     probabilities: NDArray[np.float32]  # (validation recordings, 24)
     best_epoch: int  # 0, 1, ...: whose weights these are
     history: list[dict[str, float]]  # one entry per epoch, see `run_epoch`
-    rollbacks: list[dict[str, Any]]  # epochs that were given up since their loss was not finite, with the reason
+    rollbacks: list[dict[str, Any]]  # number and reason of each epoch whose loss was not finite
     unfinished: str = ""  # why there are fewer epochs than planned, if more are to follow
 
     @classmethod
     def of(cls, state: FoldState) -> FoldResult | None:
         """Return the result of the epochs so far; None before the first."""
-        progress = state.progress
-        if not progress.history:
+        history, rollbacks = [*state.progress.history], [*state.progress.rollbacks]
+        if not history:
             return None
-        probabilities = state.kept.probabilities.numpy()
-        return cls(state.kept.weights, probabilities, state.kept_epoch, [*progress.history], [*progress.rollbacks])
+        return cls(state.kept_weights, state.kept_probabilities.numpy(), state.kept_epoch, history, rollbacks)
 
 
 def train_fold(task: FoldTask, plan: TimePlan | None = None, group: ProcessGroup = SINGLE_PROCESS) -> FoldResult | None:
     """Train one network and return the weights that the recipe keeps.
 
-    The state is written to the checkpoint after each epoch; an existing checkpoint is resumed. On SIGTERM the result is
-    that of the epochs so far, marked as unfinished. Returns None if the time of the plan ends before the first epoch of
-    a later fold. Raises Interrupted if SIGTERM comes before the end of the first epoch, ValueError if no epoch has a
-    finite loss.
+    The state is saved to the checkpoint after each epoch; an existing checkpoint is resumed. On SIGTERM the result is
+    that of the epochs so far. Returns None if time ends before the first epoch of a later fold. Raises Interrupted if
+    SIGTERM comes before the end of the first epoch, ValueError if no epoch has a finite loss.
     """
     plan = plan or TimePlan(task.recipe.training.epochs, task.data.number + 1)
     examples = Examples.of(task.data.dataset, task.processor.device, task.recipe.training.proxy_labels)
-    state = _begin_or_resume(task, plan, group)
-    result = FoldResult.of(state)  # of the epochs that are in the checkpoint
+    state = task.begin(group)
+    if group.main_first(lambda: state.load(task.checkpoint)):
+        history = state.progress.history
+        log.info("%s: resumes after epoch %d", state.name, len(history))
+        if not state.progress.finished:
+            plan.after_epoch(task.data.number, len(history), history[-1]["seconds"])
+            plan.epochs, plan.folds = group.broadcast(plan.epochs, plan.folds)
+    result = FoldResult.of(state)  # of the epochs in the checkpoint
     try:
         with interruptible():
             while not state.progress.finished and len(state.progress.history) < plan.epochs:
@@ -96,47 +100,32 @@ def train_fold(task: FoldTask, plan: TimePlan | None = None, group: ProcessGroup
     return result
 
 
-def _begin_or_resume(task: FoldTask, plan: TimePlan, group: ProcessGroup) -> FoldState:
-    """Return the state of the checkpoint, or the state before the first epoch if there is none."""
-    state = task.begin(group)
-    if group.main_first(lambda: state.load(task.checkpoint)):
-        history = state.progress.history
-        log.info("%s: resumes after epoch %d", state.name, len(history))
-        if not state.progress.finished:
-            plan.after_epoch(task.data.number, len(history), history[-1]["seconds"])
-            plan.epochs, plan.folds = group.broadcast(plan.epochs, plan.folds)
-    return state
-
-
 def _roll_back(failed: FoldState, task: FoldTask, reason: str) -> FoldState:
-    """Return the state after the last good epoch, to continue at a lower rate; finished after too many rollbacks.
-
-    Raises ValueError after too many rollbacks if there is no good epoch.
-    """
+    """Return the state after the last good epoch, to continue at a lower rate; finished after too many rollbacks,
+    when ValueError is raised if there is no good epoch."""
     epoch, state = len(failed.progress.history) + 1, task.begin(failed.group)
     state.load(task.checkpoint)
-    progress = state.progress
-    progress.micro_batches = failed.progress.micro_batches
-    progress.validation_batch = failed.progress.validation_batch
-    progress.rollbacks = [*failed.progress.rollbacks, {"epoch": epoch, "reason": reason}]
+    progress, old = state.progress, failed.progress
+    progress.micro_batches, progress.validation_batch = old.micro_batches, old.validation_batch
+    progress.rollbacks = [*old.rollbacks, {"epoch": epoch, "reason": reason}]
     if len(progress.rollbacks) <= MAX_ROLLBACKS:
         times = f"{len(progress.rollbacks)} of {MAX_ROLLBACKS}"
         log.warning("%s epoch %d: %s; back to its start, at half the rate (%s)", state.name, epoch, reason, times)
     elif progress.history:
         progress.finished = True
         state.save(task.checkpoint)
-        log.warning("%s epoch %d: %s; it ends with the epochs before", state.name, epoch, reason)
+        log.warning("%s epoch %d: %s; the fold ends with the epochs before", state.name, epoch, reason)
     else:
-        lowest = ROLLBACK_FACTOR**MAX_ROLLBACKS
-        raise ValueError(f"{state.name}: {reason} in the first epoch, also at {lowest:g} of the rate")
+        rate = f"{ROLLBACK_FACTOR**MAX_ROLLBACKS:g}"
+        raise ValueError(f"{state.name}: {reason} in the first epoch, also at {rate} of the rate")
     return state
 
 
 def _report(state: FoldState, plan: TimePlan) -> None:
-    history = state.progress.history
-    last = history[-1]
+    last = state.progress.history[-1]
     log.info(
         "%s epoch %d of %d: loss %.4f, validation score %.3f, rate %g, %s, %.1f recordings/s, MFU %.0f %%, %s left",
-        state.name, len(history), plan.epochs, last["loss"], last["validation_score"], last["learning_rate"],
-        duration(last["seconds"]), last["recordings_per_second"], 100 * last["mfu"], duration(last["seconds_left"]),
+        state.name, len(state.progress.history), plan.epochs, last["loss"], last["validation_score"],
+        last["learning_rate"], duration(last["seconds"]), last["recordings_per_second"], 100 * last["mfu"],
+        duration(last["seconds_left"]),
     )  # fmt: skip

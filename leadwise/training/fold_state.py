@@ -1,4 +1,4 @@
-"""Hold the whole state of one fold's training between two epochs, and save it to and load it from a checkpoint."""
+"""Hold the state of a fold's training between two epochs, save it to a checkpoint and load it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leadwise.network.cpu_training import CpuTrainingNetwork
-from leadwise.network.devices import Processor, tune_convolutions
+from leadwise.network.devices import Processor
 from leadwise.network.gpu_forward import channels_last_or_plain
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import Recipe
@@ -28,10 +28,10 @@ Forward = Callable[[Tensor, Tensor], Tensor]  # signals and auxiliary features t
 
 @dataclass(eq=False)
 class Networks:
-    """The network that is trained and the EMA of its weights (the same network, where the recipe has no EMA)."""
+    """The network that is trained and the EMA of its weights, which is validated and kept; the same without an EMA."""
 
     network: SEResNet
-    ema_network: SEResNet  # validated and kept
+    ema_network: SEResNet
     forward: Forward  # the network, or the same function computed faster
     ema_forward: Forward
 
@@ -50,18 +50,12 @@ class Networks:
         ema_network = copy.deepcopy(network)
         return cls(network, ema_network, forward, fastest_forward(ema_network, processor, recipe, group))
 
-    @property
-    def has_ema(self) -> bool:
-        """Return whether an EMA of the weights is kept."""
-        return self.ema_network is not self.network
-
     @torch.no_grad()
     def update_ema(self, decay: float, steps: int) -> None:
-        """Update the EMA of the weights and running statistics with the given decay.
-
-        `steps` micro-batches have been trained on so far (`steps_trained`, counted on the host since). The decay is
-        reduced during the first steps so that the initial weights are forgotten.
-        """
+        """Update the EMA of weights and running statistics with the given decay (0: there is none), which is reduced in
+        the first steps (micro-batches trained on) so that the initial weights are forgotten."""
+        if not decay:
+            return
         decay = min(decay, (1 + steps) / (10 + steps))
         ema, network = self.ema_network, self.network
         torch._foreach_lerp_(list(ema.parameters()), list(network.parameters()), 1 - decay)
@@ -78,7 +72,7 @@ class Networks:
 
 def fastest_forward(network: SEResNet, processor: Processor, recipe: Recipe, group: ProcessGroup) -> Forward:
     """Return the fastest function that computes the network: `CpuTrainingNetwork` on a CPU in fp32 with the published
-    kernel, `ChannelsLastNetwork` on a GPU that one process uses, otherwise the network itself."""
+    kernel, `ChannelsLastNetwork` on a GPU that trains in one process, otherwise the network itself."""
     if processor.device.type == "cuda" and group.size == 1:
         return channels_last_or_plain(network, processor, recipe.signal.window)
     on_cpu = processor.device.type == "cpu" and processor.dtype == torch.float32
@@ -87,26 +81,13 @@ def fastest_forward(network: SEResNet, processor: Processor, recipe: Recipe, gro
 
 @dataclass
 class Progress:
-    """What a fold has done so far; every field can be written as JSON."""
+    """The epochs of a fold so far, and settings that changed on the way; every field can be written as JSON."""
 
     history: list[dict[str, float]] = field(default_factory=list)  # one entry per epoch, see `epoch.run_epoch`
     rollbacks: list[dict[str, Any]] = field(default_factory=list)  # epochs whose loss was not finite
     micro_batches: int = 1  # per batch, so that it fits into the memory of the device
     validation_batch: int = VALIDATION_BATCH
     finished: bool = False  # no epoch follows
-
-    def best_epoch(self) -> int:
-        """Return the first epoch (0, 1, ...) with the highest validation score; -1 before the first."""
-        scores = [entry["validation_score"] for entry in self.history]
-        return scores.index(max(scores)) if scores else -1
-
-
-@dataclass
-class Kept:
-    """The weights to keep and their probabilities on the validation part."""
-
-    weights: State = field(default_factory=dict)
-    probabilities: Tensor = field(default_factory=lambda: torch.empty(0))  # (validation recordings, 24)
 
 
 @dataclass(eq=False)
@@ -122,7 +103,8 @@ class FoldState:
     group: ProcessGroup = SINGLE_PROCESS  # processes that train this network together
     name: str = "network"  # in the log
     progress: Progress = field(default_factory=Progress)
-    kept: Kept = field(default_factory=Kept)
+    kept_weights: State = field(default_factory=dict)
+    kept_probabilities: Tensor = field(default_factory=lambda: torch.empty(0))  # (validation recordings, 24)
 
     @classmethod
     def begin(
@@ -134,18 +116,14 @@ class FoldState:
         group: ProcessGroup = SINGLE_PROCESS,
         name: str = "network",
     ) -> FoldState:
-        """Return the state before the first epoch: initial weights as given, or random ones by the seed."""
+        """Return the state before the first epoch, with the initial weights or random ones by the seed."""
         torch.manual_seed(seed)
-        tune_convolutions(processor)
+        if processor.device.type == "cuda":  # shapes repeat in training: cuDNN times its algorithms once for each.
+            torch.backends.cudnn.benchmark = True  # The choice, and with it the last bits, may change from run to run
         networks, training = Networks.create(recipe, processor, initial_weights, group), recipe.training
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[training.optimiser]
-        optimiser = kind(
-            networks.network.parameters(),
-            training.learning_rate,
-            training.betas,
-            weight_decay=training.weight_decay,
-            fused=True,
-        )
+        weights, decay = networks.network.parameters(), training.weight_decay
+        optimiser = kind(weights, training.learning_rate, training.betas, weight_decay=decay, fused=True)
         scaler = torch.amp.GradScaler(processor.device.type, enabled=processor.dtype == torch.float16)
         generator = torch.Generator().manual_seed(seed)
         return cls(recipe, processor, networks, optimiser, scaler, generator, group, name)
@@ -153,31 +131,31 @@ class FoldState:
     @property
     def kept_epoch(self) -> int:
         """Return the epoch (0, 1, ...) whose weights are kept: the best or the last one; -1 before the first."""
-        return self.progress.best_epoch() if self.recipe.training.keep == "best" else len(self.progress.history) - 1
+        scores = [entry["validation_score"] for entry in self.progress.history]
+        return scores.index(max(scores)) if scores and self.recipe.training.keep == "best" else len(scores) - 1
 
     def record_epoch(self, entry: dict[str, float], probabilities: NDArray[np.float32]) -> None:
-        """Add an epoch to the history; keep its weights and probabilities (validation recordings, 24) if it is the
-        epoch to keep."""
+        """Add an epoch to the history; keep weights and probabilities (validation recordings, 24) if it is better."""
         self.progress.history.append(entry)
         if self.kept_epoch == len(self.progress.history) - 1:
             weights = self.networks.ema_network.state_dict()
-            self.kept.weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
-            self.kept.probabilities = torch.from_numpy(probabilities)
+            self.kept_weights = {key: value.detach().cpu().clone() for key, value in weights.items()}
+            self.kept_probabilities = torch.from_numpy(probabilities)
 
     def save(self, path: Path) -> None:
         """Write everything that the next epoch depends on as the newest checkpoint, in the main process."""
         if not self.group.is_main:
             return
         tensors = {f"network.{name}": value for name, value in self.networks.network.state_dict().items()}
-        if self.networks.has_ema:
+        if self.recipe.training.ema_decay:
             tensors |= {f"ema.{name}": value for name, value in self.networks.ema_network.state_dict().items()}
-        tensors |= {f"kept.{name}": value for name, value in self.kept.weights.items()}
+        tensors |= {f"kept.{name}": value for name, value in self.kept_weights.items()}
         for index, state in self.optimiser.state_dict()["state"].items():
             tensors |= {f"optimiser.{index}.{name}": value for name, value in state.items()}
         tensors |= {"random.torch": torch.get_rng_state(), "random.windows": self.generator.get_state()}
-        if self.processor.device.type == "cuda":  # not where CUDA merely exists: to ask would take some of its memory
+        if self.processor.device.type == "cuda":  # a training on the CPU leaves the memory of a GPU alone
             tensors["random.cuda"] = torch.cuda.get_rng_state(self.processor.device)
-        tensors["probabilities"] = self.kept.probabilities
+        tensors["probabilities"] = self.kept_probabilities
         save_checkpoint(path, tensors, asdict(self.progress) | {"scaler": self.scaler.state_dict()})
 
     def load(self, path: Path) -> bool:
@@ -188,12 +166,12 @@ class FoldState:
         tensors, metadata = stored
         scaler = metadata.pop("scaler")
         self.progress = Progress(**metadata)
-        if scaler:  # empty where the run was in fp32 or bf16 until now; then the scale begins anew
+        if scaler:  # empty if the run was in fp32 or bf16 until now; then the scale begins anew
             self.scaler.load_state_dict(scaler)
         self.networks.network.load_state_dict(_with_prefix(tensors, "network."))
-        if self.networks.has_ema:
+        if self.recipe.training.ema_decay:
             self.networks.ema_network.load_state_dict(_with_prefix(tensors, "ema."))
-        self.kept = Kept(_with_prefix(tensors, "kept."), tensors["probabilities"])
+        self.kept_weights, self.kept_probabilities = _with_prefix(tensors, "kept."), tensors["probabilities"]
         optimiser: dict[int, State] = {}
         for name, value in _with_prefix(tensors, "optimiser.").items():
             index, key = name.split(".", 1)

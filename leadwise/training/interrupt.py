@@ -1,9 +1,4 @@
-"""SIGTERM as a request that is heard where stopping is safe. Knows nothing of what is stopped.
-
-Whoever ends a container sends SIGTERM and, half a minute later, SIGKILL. What may be broken off at any line stands in a
-block `with stoppable()`: there the signal raises `Stopped`. Outside of it the signal is only noted, and the next such
-block does not begin.
-"""
+"""Turn SIGTERM into an exception where it is safe to stop; elsewhere record it. SIGKILL may follow in half a minute."""
 
 from __future__ import annotations
 
@@ -11,46 +6,36 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
-from types import FrameType
+from types import FrameType, SimpleNamespace
 
-EXIT_STATUS = 128 + signal.SIGTERM  # 143, what a shell says of a process that SIGTERM ended
+EXIT_STATUS = 128 + signal.SIGTERM  # 143, as a shell reports a process that SIGTERM ended
 
 
 class Interrupted(BaseException):
-    """SIGTERM came. Like KeyboardInterrupt it is no Exception, so that nothing takes it for a failure of its own."""
+    """SIGTERM was received. No Exception, as KeyboardInterrupt, so that no handler of errors catches it."""
 
 
-@dataclass
-class _State:
-    asked: bool = False
-    may_raise: bool = False
-
-
-_state = _State()  # of the process, as signals are
+_state = SimpleNamespace(received=False, may_raise=False)  # of the process, as signals are
 
 
 @contextmanager
 def handle_sigterm() -> Iterator[None]:
-    """While the block runs, SIGTERM stops what is stoppable, instead of ending the process.
-
-    In a thread other than the main one, where no handler can be set, the block runs as it is.
-    """
-    if threading.current_thread() is not threading.main_thread():
+    """Let SIGTERM interrupt interruptible blocks instead of ending the process, while the block runs."""
+    if threading.current_thread() is not threading.main_thread():  # where no handler can be set
         yield
         return
-    _state.asked = False
-    former = signal.signal(signal.SIGTERM, _hear)
+    _state.received = False
+    previous = signal.signal(signal.SIGTERM, _on_sigterm)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, former)
-        _state.asked = False
+        signal.signal(signal.SIGTERM, previous)
+        _state.received = False
 
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """A block that may be broken off at any line: raises Stopped when SIGTERM comes or has come."""
+    """Run a block that may stop at any line. Raises Interrupted when SIGTERM comes or has come."""
     check_interrupt()
     _state.may_raise = True
     try:
@@ -60,13 +45,12 @@ def interruptible() -> Iterator[None]:
 
 
 def check_interrupt() -> None:
-    """Raises Stopped if SIGTERM has come: for loops, since an exception that a signal raises can get lost, as in the
-    finaliser of an object."""
-    if _state.asked:
+    """Raise Interrupted if SIGTERM has come. For loops: an exception from a signal can get lost, as in a finaliser."""
+    if _state.received:
         raise Interrupted
 
 
-def _hear(signum: int, frame: FrameType | None) -> None:
-    _state.asked = True
+def _on_sigterm(signum: int, frame: FrameType | None) -> None:
+    _state.received = True
     if _state.may_raise:
         raise Interrupted

@@ -1,4 +1,4 @@
-"""Build what model.json says of a training: of each fold, and of the whole."""
+"""Build the entries of model.json that describe a training and its folds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.metric import challenge_metric
 from leadwise.data.dataset import Dataset
-from leadwise.decision.calibration import Calibration, fit
+from leadwise.decision.calibration import fit
 from leadwise.decision.rules import Predictions, make_rule
 from leadwise.decision.thresholds import best_constant_labels, search_thresholds
 from leadwise.network.devices import Processor
@@ -26,52 +26,41 @@ from leadwise.util.progress import log
 
 
 def describe_fold(result: FoldResult, data: FoldData, recipe: Recipe) -> dict[str, Any]:
-    """Return what model.json says of a fold: thresholds, calibration, validation scores, epochs.
-
-    Thresholds are searched whatever the recipe decides by: their scores compare with the published ones.
-    """
+    """Return the entry of a fold: thresholds, calibration, validation scores, epochs."""
     labels = data.dataset.labels[data.validation]
+    # thresholds are searched with every decision method: their scores compare with the published ones
     search = search_thresholds(labels, result.probabilities, recipe.decision)
     log.info(
         "fold %d: validation score %.3f at 0.5, %.3f with the common threshold %g, %.3f with one for each class",
         data.number, search.score_fixed, search.score_common, search.common, search.score_class,
     )  # fmt: skip
+    scores = {"fixed_threshold": search.score_fixed, "common_threshold": search.score_common}
+    scores["class_thresholds"] = search.score_class
     metadata: dict[str, Any] = {
         "thresholds": search.thresholds.tolist(),
         "common_threshold": search.common,
         "validation_recordings": len(labels),
-        "validation_scores": {
-            "fixed_threshold": search.score_fixed,
-            "common_threshold": search.score_common,
-            "class_thresholds": search.score_class,
-        },
+        "validation_scores": scores,
     }
-    if recipe.decision.method == "reward":
-        metadata |= describe_calibration(result, data, recipe)
-    # by the rule as the finished model will have it, of this one network: what the card says of each class
+    by_reward = recipe.decision.method == "reward"
+    if by_reward:  # `rules.ExpectedRewardRule` needs the calibration and the prevalences in the training part
+        targets = data.dataset.targets(recipe.training.proxy_labels)
+        metadata |= {
+            "calibration": dataclasses.asdict(fit(targets[data.validation], result.probabilities)),
+            "target_prevalence": targets[~data.validation].mean(0).tolist(),
+            "label_prevalence": data.dataset.labels[~data.validation].mean(0).tolist(),
+        }
+    # labels of this network alone, by the rule of the finished model: for the counts of each class
     answers = make_rule(recipe.decision, [metadata]).decide(result.probabilities[None].astype(np.float64)).labels
+    if by_reward:
+        scores["expected_reward"] = challenge_metric(labels, answers)
+        log.info("fold %d: validation score %.3f by expected reward", data.number, scores["expected_reward"])
     counts = {"tp": labels & answers, "fp": ~labels & answers, "fn": labels & ~answers}  # (recordings, 24) each
-    if recipe.decision.method == "reward":
-        score = challenge_metric(labels, answers)
-        metadata["validation_scores"]["expected_reward"] = score
-        log.info("fold %d: validation score %.3f by expected reward", data.number, score)
     return metadata | {
-        "validation_counts": {name: these.sum(0).tolist() for name, these in counts.items()},
+        "validation_counts": {name: each.sum(0).tolist() for name, each in counts.items()},
         "best_epoch": result.best_epoch + 1,
         "epochs": result.history,
         "rollbacks": result.rollbacks,
-    }
-
-
-def describe_calibration(result: FoldResult, data: FoldData, recipe: Recipe) -> dict[str, Any]:
-    """Return what `rules.ExpectedRewardRule` needs of a fold: the calibration of its network on the validation part,
-    and the prevalence of each class among targets and labels of the training part."""
-    targets = data.dataset.targets(recipe.training.proxy_labels)
-    calibration: Calibration = fit(targets[data.validation], result.probabilities)
-    return {
-        "calibration": dataclasses.asdict(calibration),
-        "target_prevalence": targets[~data.validation].mean(0).tolist(),
-        "label_prevalence": data.dataset.labels[~data.validation].mean(0).tolist(),
     }
 
 
@@ -83,15 +72,15 @@ def prior_prediction(dataset: Dataset) -> Predictions:
 def describe_training(
     dataset: Dataset, processor: Processor, folds: Sequence[dict[str, Any]], plan: TimePlan, unfinished: str
 ) -> dict[str, Any]:
-    """Return what model.json says of a training.
-
-    `seconds` sums all epochs, also those before an interruption; `unfinished` says why more is to follow, if it is.
-    """
+    """Return the entry of a training. `unfinished` says why more is to follow, if it is."""
     if not unfinished and len(folds) < plan.folds:  # a model in between: the next fold comes
         unfinished = f"{len(folds)} of {plan.folds} folds"
+    done, (epochs, wanted) = [len(fold["epochs"]) for fold in folds], plan.wanted
+    # of the recipe's epochs and folds, lack of time or of finite losses took some
+    shortened = f"{len(done)} of {wanted} folds, with {', '.join(map(str, done))} of {epochs} epochs"
     return {
         "unfinished": unfinished,
-        "shortened": "" if unfinished else shortened([len(fold["epochs"]) for fold in folds], *plan.wanted),
+        "shortened": "" if unfinished or done == [epochs] * wanted else shortened,
         "data": dataset.fingerprint,
         "recordings": len(dataset),
         "recordings_per_source": dict(sorted(Counter(dataset.sources).items())),
@@ -102,12 +91,6 @@ def describe_training(
         "device": processor.name,
         "precision": processor.precision,
         "threads": torch.get_num_threads(),
+        # of all epochs, also before an interruption
         "seconds": round(sum(epoch["seconds"] for fold in folds for epoch in fold["epochs"]), 1),
     }
-
-
-def shortened(epochs: Sequence[int], all_epochs: int, all_folds: int) -> str:
-    """Describe which epochs and folds of the recipe are missing, for lack of time or finite losses."""
-    if len(epochs) == all_folds and min(epochs) == all_epochs:
-        return ""
-    return f"{len(epochs)} of {all_folds} folds, with {', '.join(map(str, epochs))} of {all_epochs} epochs"

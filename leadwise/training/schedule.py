@@ -6,15 +6,15 @@ import math
 
 from leadwise.recipes import TrainingRecipe
 
-ROLLBACK_FACTOR = 0.5  # of the rate, at each rollback: each time that a loss is not finite ...
-MAX_ROLLBACKS = 5  # ... and at most this often per fold
+ROLLBACK_FACTOR = 0.5  # of the rate, at each rollback
+MAX_ROLLBACKS = 5  # per fold
 
 
 def learning_rate(epoch: float, epochs: int, recipe: TrainingRecipe) -> float:
     """Return the learning rate at a time in epochs (1.5: in the middle of the second epoch).
 
-    Schedule `steps`: the rate is multiplied by the decay factor after each share of the epochs. Schedule `cosine`:
-    linear warm-up from 0, then half a cosine down to 0 (Loshchilov and Hutter 2017).
+    `steps`: times the decay factor after each share of the epochs. `cosine`: linear warm-up from 0, then half a cosine
+    down to 0 (Loshchilov and Hutter 2017).
     """
     if recipe.schedule == "steps":
         passed = sum(math.floor(epoch) >= math.ceil(round(share * epochs, 6)) for share in recipe.decay_after)

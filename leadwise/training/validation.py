@@ -16,9 +16,9 @@ from leadwise.util.progress import log
 
 
 def validation_windows(lengths: NDArray[np.int64], window: int, overlap: int) -> NDArray[np.int64]:
-    """Return the test windows of recordings with these lengths, (windows, 2): index of the recording, first sample."""
+    """Return the test windows of recordings with these lengths, (windows, 2): index of the recording, first row."""
     starts = [window_starts(int(length), window, overlap) for length in lengths]
-    owners = np.repeat(np.arange(len(lengths)), [len(these) for these in starts])
+    owners = np.repeat(np.arange(len(lengths)), [len(each) for each in starts])
     return np.stack([owners, np.concatenate(starts)], axis=1)
 
 
@@ -26,10 +26,7 @@ def validation_windows(lengths: NDArray[np.int64], window: int, overlap: int) ->
 def predict(
     state: FoldState, examples: Examples, lengths: NDArray[np.int64], members: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the probabilities (members, 24) of the recordings `members`: the mean over each one's test windows.
-
-    `lengths` (n,) are those of all recordings. Halves the number of windows per step while memory runs out.
-    """
+    """Return the probabilities (members, 24) of some of the recordings (lengths: (n,)): the mean over test windows."""
     state.networks.ema_network.eval()
     signal = state.recipe.signal
     table = torch.from_numpy(validation_windows(lengths[members], signal.window, signal.overlap))
@@ -45,7 +42,7 @@ def predict(
             if state.progress.validation_batch == 1:
                 raise
             probabilities = None
-        if probabilities is None:  # outside the handler, which holds on to the tensors of what failed
+        if probabilities is None:  # outside the handler, which holds on to the tensors of the failed step
             state.progress.validation_batch //= 2
             torch.cuda.empty_cache()
             log.warning("out of memory: %d windows at a time in validation", state.progress.validation_batch)
@@ -58,7 +55,6 @@ def predict(
 
 def _probabilities(state: FoldState, examples: Examples, batch: Tensor, offsets: Tensor) -> Tensor:
     windows = examples.windows(batch, offsets, state.recipe.signal.window)
-    auxiliary = examples.auxiliary[send(batch, examples.device)]
     with state.processor.autocast():
-        logits = state.networks.ema_forward(windows, auxiliary)
+        logits = state.networks.ema_forward(windows, examples.auxiliary[send(batch, examples.device)])
     return torch.sigmoid(logits.float())

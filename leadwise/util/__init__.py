@@ -1,1 +1,1 @@
-"""General helpers without any knowledge of ECGs: atomic files, progress, memory, text. Imports nothing of Leadwise."""
+"""Help without any knowledge of ECGs: atomic files, progress, memory, text. Belongs here: what imports no Leadwise."""

@@ -1,4 +1,4 @@
-"""Tells how far a long loop is: a tqdm bar on a terminal, a line now and then in a log. Knows nothing of ECGs."""
+"""Report the progress of a long loop: a tqdm bar on a terminal, a line now and then in a log."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ SECONDS_BETWEEN_LINES = 30.0
 
 
 def log_to_stdout() -> None:
-    """Sends the project's log lines to standard output, with the time of day; called by commands, once is enough."""
+    """Send log lines to standard output with the time of day; further calls have no effect."""
     if not log.handlers:
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
@@ -25,18 +25,18 @@ def log_to_stdout() -> None:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person reads them: 42 s, 3 min 20 s, 2 h 05 min."""
+    """Return seconds as text: 42 s, 3 min 20 s, 2 h 05 min."""
     minutes, rest = divmod(round(seconds), 60)
-    if minutes == 0:
-        return f"{rest} s"
-    hours, minutes_left = divmod(minutes, 60)
-    return f"{hours} h {minutes_left:02d} min" if hours else f"{minutes} min {rest:02d} s"
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes:02d} min"
+    return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
-def track(items: Iterable[Item], what: str, total: int, unit: str = "recordings") -> Iterator[Item]:
-    """Yields the items and reports progress; `what` names the work, `total` is the number of items."""
+def track(items: Iterable[Item], description: str, total: int, unit: str = "recordings") -> Iterator[Item]:
+    """Yield the items, `total` in number, and report progress."""
     if sys.stderr.isatty():
-        yield from tqdm(items, desc=what, total=total, unit=f" {unit}", leave=False)
+        yield from tqdm(items, desc=description, total=total, unit=f" {unit}", leave=False)
         return
     start = last = time.monotonic()
     for done, item in enumerate(items, 1):
@@ -44,4 +44,5 @@ def track(items: Iterable[Item], what: str, total: int, unit: str = "recordings"
         now = time.monotonic()
         if now - last >= SECONDS_BETWEEN_LINES and done < total:
             last, rate = now, done / (now - start)
-            log.info("%s: %d of %d %s, %.1f/s, %s left", what, done, total, unit, rate, duration((total - done) / rate))
+            left = duration((total - done) / rate)
+            log.info("%s: %d of %d %s, %.1f/s, %s left", description, done, total, unit, rate, left)

@@ -1,4 +1,4 @@
-"""The 24 diagnoses: order, equivalents, rewards, look-up."""
+"""Tests of the 24 diagnoses: order, equivalents, rewards, prevalence, look-up, labels."""
 
 import numpy as np
 import pytest
@@ -13,16 +13,18 @@ from leadwise.challenge.classes import (
     class_index,
     find_diagnosis,
     label_vector,
+    proxy_label_vector,
+    reference_prevalence,
 )
 
 
 def weight_matrix():
-    """Header and rows of the Challenge's own file, read anew."""
+    """Read header and rows of the Challenge's own file."""
     header, *rows = [line.split(",") for line in (DATA_FOLDER / "weights2020.csv").read_text().split()]
     return header[1:], {row[0]: row[1:] for row in rows}
 
 
-def test_the_24_representatives_stand_in_the_order_of_the_weight_matrix():
+def test_the_24_classes_are_in_the_order_of_the_weight_matrix():
     header, _ = weight_matrix()
     assert len(header) == 27 and len(CODES) == 24
     assert list(CODES) == [code for code in header if code not in EQUIVALENTS]
@@ -30,15 +32,15 @@ def test_the_24_representatives_stand_in_the_order_of_the_weight_matrix():
     assert CODES[SINUS_RHYTHM] == "426783006" and DIAGNOSES[SINUS_RHYTHM].name == "sinus rhythm"
 
 
-def test_the_first_of_each_pair_of_equivalents_represents_both():
+def test_the_first_code_of_each_equivalent_pair_represents_both():
     assert EQUIVALENTS == {"59118001": "713427006", "63593006": "284470004", "17338001": "427172004"}
     header, rows = weight_matrix()
-    for replaced, representative in EQUIVALENTS.items():  # nothing is lost: the Challenge rewards both alike
+    for replaced, representative in EQUIVALENTS.items():  # the Challenge rewards both alike
         assert rows[replaced] == rows[representative]
         assert header.index(replaced) > header.index(representative)
 
 
-def test_rewards_are_the_matrix_entry_by_entry_and_cannot_be_changed():
+def test_rewards_equal_the_weight_matrix_and_are_read_only():
     header, rows = weight_matrix()
     for j, right in enumerate(CODES):
         for k, answer in enumerate(CODES):
@@ -48,11 +50,27 @@ def test_rewards_are_the_matrix_entry_by_entry_and_cannot_be_changed():
         REWARDS[0, 0] = 2
 
 
-def test_labels_replace_equivalents_and_drop_codes_that_are_not_scored():
+def test_labels_replace_equivalents_and_drop_unscored_codes():
     labels = label_vector(["59118001", "713427006", " 17338001 ", "55827005", "AF", ""])
     assert labels.dtype == np.bool_ and labels.shape == (24,)
     assert [CODES[k] for k in np.flatnonzero(labels)] == ["713427006", "427172004"]
-    assert not label_vector([]).any()
+    assert label_vector([]).shape == (24,) and not label_vector([]).any()
+
+
+def test_an_unscored_code_can_imply_a_scored_class_as_a_proxy_label():
+    labels = proxy_label_vector([" 164884008 ", "164889003", "55827005"])
+    assert [CODES[k] for k in np.flatnonzero(labels)] == ["427172004"]
+    assert not label_vector(["164884008"]).any() and not proxy_label_vector([]).any()
+
+
+def test_the_reference_prevalence_is_the_mean_over_the_four_largest_sources():
+    prevalence = reference_prevalence()
+    assert prevalence.shape == (24,) and (prevalence > 0).all()
+    # sinus rhythm by hand: 918 of 5279 (A), 1752 of 9458 (E), 18092 of 21604 (HR), 4 of 1278 (Q)
+    by_hand = (918 / 5279 + 1752 / 9458 + 18092 / 21604 + 4 / 1278) / 4
+    assert prevalence[CODES.index("426783006")] == pytest.approx(by_hand)
+    with pytest.raises(ValueError):
+        prevalence[0] = 1
 
 
 @pytest.mark.parametrize(
@@ -70,7 +88,7 @@ def test_labels_replace_equivalents_and_drop_codes_that_are_not_scored():
         ("VPB", "427172004"),
     ],
 )
-def test_a_diagnosis_is_found_by_code_or_abbreviation_also_of_an_equivalent(key, code):
+def test_a_diagnosis_is_found_by_code_or_abbreviation_including_those_of_equivalents(key, code):
     assert find_diagnosis(key).code == code
 
 
@@ -82,6 +100,6 @@ def test_each_diagnosis_is_found_by_its_own_code_and_abbreviation():
 
 
 @pytest.mark.parametrize("key", ["", "55827005", "LVH", "sinus"])
-def test_what_is_not_scored_is_not_found(key):
+def test_an_unscored_diagnosis_is_not_found(key):
     with pytest.raises(ValueError, match="no scored diagnosis"):
         find_diagnosis(key)

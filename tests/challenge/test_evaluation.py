@@ -1,4 +1,4 @@
-"""The evaluator as its users meet it: two folders in, two lines out; and every odd file it has to live with."""
+"""Tests of the evaluator: the command, odd and malformed files, and equality with the naive evaluator."""
 
 import dataclasses
 import os
@@ -22,7 +22,7 @@ NAMES = "AUROC,AUPRC,Accuracy,F-measure,Fbeta-measure,Gbeta-measure,Challenge me
 
 
 def run(*arguments, cwd=None):
-    """The command as a subprocess, its output as text."""
+    """Run the command as a subprocess."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environ, check=False)
@@ -33,7 +33,7 @@ def header_of(codes, dx="#Dx: "):
 
 
 def write_case(folder, headers, outputs):
-    """Folders `labels` and `outputs` with files 000, 001, ...; None leaves an output out."""
+    """Write folders `labels` and `outputs` with files 000, 001, ...; None leaves an output out."""
     (folder / "labels").mkdir()
     (folder / "outputs").mkdir()
     for i, (header, output) in enumerate(zip(headers, outputs, strict=True)):
@@ -45,7 +45,7 @@ def write_case(folder, headers, outputs):
 
 @pytest.fixture
 def case(tmp_path):
-    """Forty recordings, labels and outputs at random, as folders; and the twin's figures."""
+    """Write forty random recordings as folders; return these and the naive evaluator's scores."""
     rng = np.random.default_rng(8)
     headers = [header_of([code for code in CODES if rng.random() < 0.1]) for _ in range(40)]
     outputs = []
@@ -55,8 +55,8 @@ def case(tmp_path):
     return *write_case(tmp_path, headers, outputs), naive.evaluate_texts(headers, outputs)
 
 
-def figures(expected):
-    """The second line that these figures make."""
+def score_values(expected):
+    """Format the second line of the evaluator's table."""
     names = ["auroc", "auprc", "accuracy", "f_measure", "f_beta", "g_beta", "challenge_metric"]
     return ",".join(f"{expected[name]:.3f}" for name in names)
 
@@ -64,26 +64,26 @@ def figures(expected):
 # The command ----------------------------------------------------------------------------------------------------
 
 
-def test_two_lines_are_printed(case):
+def test_the_command_prints_two_lines(case):
     labels, outputs, expected = case
     result = run(labels, outputs)
-    assert (result.returncode, result.stdout, result.stderr) == (0, f"{NAMES}\n{figures(expected)}\n", "")
+    assert (result.returncode, result.stdout, result.stderr) == (0, f"{NAMES}\n{score_values(expected)}\n", "")
 
 
 def test_folders_may_be_relative_and_end_in_a_slash(case):
     labels, _, expected = case
     result = run("labels/", "outputs/", cwd=labels.parent)
-    assert result.stdout == f"{NAMES}\n{figures(expected)}\n"
+    assert result.stdout == f"{NAMES}\n{score_values(expected)}\n"
 
 
-def test_with_a_file_nothing_is_printed_and_the_file_has_the_two_lines(case):
+def test_with_an_output_file_the_two_lines_are_written_and_nothing_is_printed(case):
     labels, outputs, expected = case
     result = run(labels, outputs, "scores.csv", cwd=labels.parent)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
-    assert (labels.parent / "scores.csv").read_text() == f"{NAMES}\n{figures(expected)}\n"
+    assert (labels.parent / "scores.csv").read_text() == f"{NAMES}\n{score_values(expected)}\n"
 
 
-def test_with_a_second_file_it_has_the_figures_by_class(case):
+def test_a_second_output_file_gets_the_scores_by_class(case):
     labels, outputs, expected = case
     result = run(labels, outputs, "scores.csv", "class_scores.csv", cwd=labels.parent)
     assert (result.returncode, result.stdout, result.stderr) == (0, "", "")
@@ -99,7 +99,7 @@ def test_with_a_second_file_it_has_the_figures_by_class(case):
     ]
 
 
-def test_a_missing_output_is_an_error_that_names_it(case):
+def test_a_missing_output_is_an_error_with_its_name(case):
     labels, outputs, _ = case
     (outputs / "017.csv").unlink()
     result = run(labels, outputs, "scores.csv", cwd=labels.parent)
@@ -108,17 +108,17 @@ def test_a_missing_output_is_an_error_that_names_it(case):
     assert not (labels.parent / "scores.csv").exists()
 
 
-def test_a_malformed_output_gets_a_remark_that_names_it_and_the_figures_come_out(tmp_path):
+def test_a_malformed_output_causes_a_warning_with_its_name_and_the_scores_are_printed(tmp_path):
     outputs = [f"{CODES[0]}\n1\n0.5\n", f"{CODES[0]}\n1\n"]
     headers = [header_of([CODES[0]])] * 2
     result = run(*write_case(tmp_path, headers, outputs))
-    warn, *lines = result.stdout.splitlines()
-    assert "001.csv" in warn and "000.csv" not in warn
-    assert lines == [NAMES, figures(naive.evaluate_texts(headers, outputs))]
+    warning, *lines = result.stdout.splitlines()
+    assert "001.csv" in warning and "000.csv" not in warning
+    assert lines == [NAMES, score_values(naive.evaluate_texts(headers, outputs))]
     assert result.returncode == 0
 
 
-def test_figures_that_are_not_defined_are_printed_as_nan(tmp_path):
+def test_undefined_scores_are_printed_as_nan(tmp_path):
     result = run(*write_case(tmp_path, [header_of([])], [f"{CODES[0]}\n0\n0.5\n"]))
     assert result.stdout.splitlines()[1] == "nan,nan,1.000,nan,nan,nan,0.000"
 
@@ -126,7 +126,7 @@ def test_figures_that_are_not_defined_are_printed_as_nan(tmp_path):
 @pytest.mark.parametrize(
     "arguments", [(), ("labels",), ("labels", "outputs", "a", "b", "c"), ("labels", "outputs", "--quick")]
 )
-def test_wrong_arguments_end_with_2_and_one_line(case, arguments):
+def test_wrong_arguments_exit_with_2_and_one_line(case, arguments):
     result = run(*arguments, cwd=case[0].parent)
     assert result.returncode == 2 and result.stdout == ""
     assert len(result.stderr.splitlines()) == 1
@@ -141,13 +141,13 @@ def test_wrong_arguments_end_with_2_and_one_line(case, arguments):
         (("labels", "outputs", "nowhere/scores.csv"), "nowhere"),
     ],
 )
-def test_what_fails_ends_with_1_and_one_line_that_names_it(case, arguments, named):
+def test_a_failure_exits_with_1_and_one_line_that_names_the_path(case, arguments, named):
     result = run(*arguments, cwd=case[0].parent)
     assert result.returncode == 1 and result.stdout == ""
     assert named in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_neither_torch_nor_scipy_is_loaded():
+def test_the_command_imports_neither_torch_nor_scipy():
     program = "import sys, evaluate_12ECG_score; print(sorted({'torch', 'scipy', 'wfdb'} & set(sys.modules)))"
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=SCRIPT.parent, check=True
@@ -166,13 +166,13 @@ def test_extra_outputs_hidden_headers_other_files_and_subfolders_are_ignored(cas
     (labels / "more" / "999.hea").write_text(header_of(CODES))
     (labels / "folder.hea").mkdir()
     (outputs / "998.csv").write_text("nonsense")
-    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{figures(expected)}\n"
+    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{score_values(expected)}\n"
 
 
-def test_an_upper_case_ending_is_a_header_too(case):
+def test_an_upper_case_extension_is_a_header_too(case):
     labels, outputs, expected = case
     (labels / "003.hea").rename(labels / "003.HEA")
-    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{figures(expected)}\n"
+    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{score_values(expected)}\n"
     (outputs / "003.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"003\.csv"):
         evaluate_folders(labels, outputs)
@@ -192,13 +192,13 @@ def test_an_upper_case_ending_is_a_header_too(case):
         (header_of(["55827005"]).replace("#Dx", "#Dxs: 164889003\n#Hx: Dx: 270492004\n#Dx"), ("55827005",)),
     ],
 )
-def test_codes_of_headers_are_those_that_the_reader_of_recordings_finds(tmp_path, text, codes):
+def test_header_codes_equal_those_of_the_full_header_parser(tmp_path, text, codes):
     (tmp_path / "A0001.hea").write_text(text, newline="")
     assert header_codes((tmp_path / "A0001.hea").read_bytes()) == parse_header(text).codes == codes
 
 
 @pytest.mark.parametrize("text", ["nonsense\n\n#Dx: 164889003", "#Dx: 164889003", "A 12 500\n# Dx:164889003\n"])
-def test_a_header_that_no_recording_could_have_still_has_its_labels(tmp_path, text):
+def test_an_invalid_header_still_has_its_labels(tmp_path, text):
     (tmp_path / "A0001.hea").write_text(text)
     assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ("164889003",)
 
@@ -214,7 +214,7 @@ def test_a_byte_order_mark_and_latin_1_do_not_hide_the_codes(tmp_path, start):
     assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ("164889003",)
 
 
-def test_equivalents_on_both_sides_meet(tmp_path):
+def test_equivalent_codes_in_headers_and_outputs_match(tmp_path):
     headers = [header_of(["59118001"]), header_of(["713427006"]), header_of(["17338001", "427172004"])]
     outputs = ["713427006\n1\n0.9\n", "59118001,713427006\n1,0\n0.2,nan\n", "427172004,17338001\n0,T\n0.1,0.3\n"]
     scores = evaluate_folders(*write_case(tmp_path, headers, outputs))
@@ -234,7 +234,7 @@ HEADERS = st.one_of(
 
 @st.composite
 def output_texts(draw):
-    """Outputs with repeated, unknown and equivalent classes; one in some is malformed."""
+    """Draw outputs with repeated, unknown and equivalent classes; some are malformed."""
     columns = draw(st.lists(st.tuples(CODE, LABEL, SCORE), min_size=1, max_size=8))
     rows = [",".join(row) for row in zip(*columns, strict=True)]
     damage = draw(st.sampled_from(["none", "none", "none", "short line", "two lines", "empty", "blank lines"]))
@@ -248,20 +248,20 @@ def output_texts(draw):
 
 @settings(max_examples=120)
 @given(st.lists(st.tuples(HEADERS, output_texts()), min_size=1, max_size=12))
-def test_odd_files_give_the_figures_of_the_naive_twin(tmp_path_factory, pairs):
+def test_odd_files_give_the_scores_of_the_naive_evaluator(tmp_path_factory, pairs):
     headers, outputs = zip(*pairs, strict=True)
-    quality_warnings = []
-    scores = evaluate_folders(*write_case(tmp_path_factory.mktemp("case"), headers, outputs), quality_warnings.append)
+    warnings = []
+    scores = evaluate_folders(*write_case(tmp_path_factory.mktemp("case"), headers, outputs), warnings.append)
     expected = naive.evaluate_texts(headers, outputs)
     for name, value in dataclasses.asdict(scores).items():
         np.testing.assert_allclose(value, expected[name], rtol=0, atol=1e-12, equal_nan=True, err_msg=name)
-    assert len(quality_warnings) == sum(naive.columns_of_output(output) is None for output in outputs)
+    assert len(warnings) == sum(naive.columns_of_output(output) is None for output in outputs)
 
 
 # Real headers ---------------------------------------------------------------------------------------------------
 
 
-def test_the_labels_of_real_headers_answered_as_they_are_score_one(shared_folder, tmp_path):
+def test_real_labels_used_as_outputs_score_one(shared_folder, tmp_path):
     folder = shared_folder / "data" / "challenge"
     headers = sorted(folder.glob("*.hea"))
     assert len(headers) == 152

@@ -1,4 +1,4 @@
-"""Every figure equals its naive twin, and what can be worked out by hand comes out so."""
+"""Tests of the metrics: equal to naive implementations, and to values worked out by hand."""
 
 import dataclasses
 
@@ -17,7 +17,7 @@ TOLERANCE = 1e-12
 
 @dataclasses.dataclass
 class Case:
-    """How random labels, answers and scores are drawn; degenerate ones are among them on purpose."""
+    """Parameters of random labels, answers and scores, degenerate ones included."""
 
     seed: int
     recordings: int
@@ -25,7 +25,7 @@ class Case:
     answer_rate: float
     levels: int  # distinct scores: 1 ties all, 2 and 5 many
     nan_rate: float
-    constant: str  # what is forced upon every fifth class: nothing, all positives, no positives
+    constant: str  # every fifth class: unchanged (""), all positive, or all negative
 
     def draw(self):
         rng = np.random.default_rng(self.seed)
@@ -59,13 +59,13 @@ def one_hot(*classes):
 @given(CASES)
 @example(Case(0, 1, 0.0, 0.0, 1, 1.0, ""))  # no positive, no answer, no score
 @example(Case(0, 7, 1.0, 1.0, 1, 0.0, ""))  # all positive, all answered, one tie
-def test_every_figure_equals_the_naive_twin(case):
+def test_every_metric_equals_the_naive_one(case):
     labels, answers, scores = case.draw()
     expected = naive.evaluate(labels.tolist(), answers.tolist(), scores.tolist())
-    figures = dataclasses.asdict(evaluate(labels, answers, scores))
-    assert figures.keys() == expected.keys()
+    found = dataclasses.asdict(evaluate(labels, answers, scores))
+    assert found.keys() == expected.keys()
     for name, value in expected.items():
-        np.testing.assert_allclose(figures[name], value, rtol=0, atol=TOLERANCE, equal_nan=True, err_msg=name)
+        np.testing.assert_allclose(found[name], value, rtol=0, atol=TOLERANCE, equal_nan=True, err_msg=name)
 
 
 def test_many_recordings_do_not_lose_precision():
@@ -82,51 +82,51 @@ def test_areas_of_six_recordings_worked_out_by_hand():
     scores = np.zeros((6, 24))
     labels[:, AF] = [1, 0, 1, 1, 0, 0]
     scores[:, AF] = [0.9, 0.8, 0.8, 0.7, 0.1, np.nan]
-    figures = evaluate(labels, labels, scores)
+    found = evaluate(labels, labels, scores)
     # Recall 1/3 at precision 1, 2/3 at 2/3, 1 at 3/4; of nine pairs seven are in order, one is tied, one is not.
-    assert figures.class_auprc[AF] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3, abs=TOLERANCE)
-    assert figures.class_auroc[AF] == pytest.approx((7 + 0.5) / 9, abs=TOLERANCE)
-    assert figures.auroc == figures.class_auroc[AF]  # macro: without the classes that have no positive
+    assert found.class_auprc[AF] == pytest.approx((1 + 2 / 3 + 3 / 4) / 3, abs=TOLERANCE)
+    assert found.class_auroc[AF] == pytest.approx((7 + 0.5) / 9, abs=TOLERANCE)
+    assert found.auroc == found.class_auroc[AF]  # macro: without the classes that have no positive
 
 
-def test_infinite_scores_are_ordinary_ends_of_the_ranking():
+def test_infinite_scores_rank_first_and_last():
     labels = np.zeros((4, 24), dtype=bool)
     labels[:2, AF] = True
     scores = np.zeros((4, 24))
     scores[:, AF] = [np.inf, np.inf, np.inf, -np.inf]
-    figures = evaluate(labels, labels, scores)
-    assert figures.class_auroc[AF] == pytest.approx(0.75) and figures.class_auprc[AF] == pytest.approx(2 / 3)
+    found = evaluate(labels, labels, scores)
+    assert found.class_auroc[AF] == pytest.approx(0.75) and found.class_auprc[AF] == pytest.approx(2 / 3)
 
 
-def test_without_positives_nothing_is_defined_but_accuracy_and_the_challenge_metric():
+def test_without_positives_only_accuracy_and_the_challenge_metric_are_defined():
     nothing = np.zeros((3, 24), dtype=bool)
-    figures = evaluate(nothing, nothing, np.zeros((3, 24)))
-    assert np.isnan([figures.auroc, figures.auprc, figures.f_measure, figures.f_beta, figures.g_beta]).all()
-    assert (figures.accuracy, figures.challenge_metric) == (1.0, 0.0)
+    found = evaluate(nothing, nothing, np.zeros((3, 24)))
+    assert np.isnan([found.auroc, found.auprc, found.f_measure, found.f_beta, found.g_beta]).all()
+    assert (found.accuracy, found.challenge_metric) == (1.0, 0.0)
 
 
-def test_without_negatives_there_is_a_precision_but_no_auroc():
+def test_without_negatives_auprc_is_defined_but_auroc_is_not():
     everything = np.ones((3, 24), dtype=bool)
-    figures = evaluate(everything, everything, np.zeros((3, 24)))
-    assert np.isnan(figures.auroc) and figures.auprc == 1.0
+    found = evaluate(everything, everything, np.zeros((3, 24)))
+    assert np.isnan(found.auroc) and found.auprc == 1.0
 
 
-def test_accuracy_wants_all_24_right():
+def test_accuracy_requires_all_24_labels_right():
     labels = np.zeros((4, 24), dtype=bool)
     answers = labels.copy()
     answers[0, 3] = True
     assert evaluate(labels, answers, np.zeros((4, 24))).accuracy == 0.75
 
 
-def test_beta_measures_weigh_a_recording_by_its_number_of_labels():
+def test_beta_measures_weight_a_recording_by_its_number_of_labels():
     labels = np.array([one_hot(AF), one_hot(AF, STACH), one_hot()])
     answers = np.array([one_hot(AF), one_hot(STACH), one_hot(AF)])
-    figures = evaluate(labels, answers, np.zeros((3, 24)))
+    found = evaluate(labels, answers, np.zeros((3, 24)))
     # AF: TP 1, FN 1/2, and FP 1, for a recording without labels weighs 1.
-    assert figures.class_f_beta[AF] == pytest.approx(5 / (5 + 1 + 4 / 2), abs=TOLERANCE)
-    assert figures.class_g_beta[AF] == pytest.approx(1 / (1 + 1 + 2 / 2), abs=TOLERANCE)
-    assert figures.class_f_measure[AF] == pytest.approx(2 / (2 + 1 + 1), abs=TOLERANCE)
-    assert figures.f_beta == pytest.approx((5 / 8 + 1) / 2, abs=TOLERANCE)
+    assert found.class_f_beta[AF] == pytest.approx(5 / (5 + 1 + 4 / 2), abs=TOLERANCE)
+    assert found.class_g_beta[AF] == pytest.approx(1 / (1 + 1 + 2 / 2), abs=TOLERANCE)
+    assert found.class_f_measure[AF] == pytest.approx(2 / (2 + 1 + 1), abs=TOLERANCE)
+    assert found.f_beta == pytest.approx((5 / 8 + 1) / 2, abs=TOLERANCE)
 
 
 def test_the_challenge_metric_is_one_for_the_labels_and_zero_for_sinus_rhythm():
@@ -157,7 +157,7 @@ def test_rewards_that_are_nan_are_left_out():
 
 
 @pytest.mark.parametrize("shapes", [((3, 24), (2, 24)), ((3, 23), (3, 23)), ((24,), (24,))])
-def test_shapes_that_do_not_fit_are_refused(shapes):
+def test_mismatched_shapes_are_refused(shapes):
     labels, answers = (np.zeros(shape, dtype=bool) for shape in shapes)
     with pytest.raises(ValueError):
         challenge_metric(labels, answers)
@@ -165,7 +165,7 @@ def test_shapes_that_do_not_fit_are_refused(shapes):
         evaluate(labels, answers, np.zeros(shapes[1]))
 
 
-def test_no_recordings_are_refused():
+def test_an_empty_set_is_refused():
     with pytest.raises(ValueError, match="no recordings"):
         evaluate(np.zeros((0, 24)), np.zeros((0, 24)), np.zeros((0, 24)))
     with pytest.raises(ValueError, match="no recordings"):

@@ -1,4 +1,4 @@
-"""Preparing through other joblib backends than its own: a Dask cluster, and one that gives its results all at once."""
+"""Other joblib backends prepare the same: a Dask cluster, and a backend that returns all results at once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from leadwise.challenge.classes import CODES
 from leadwise.data import prepare
 from leadwise.data.dataset import Dataset
 from leadwise.data.prepare import prepare_dataset
-from tests.data.test_prepare import SIGNAL, signals, write
+from tests.data.recordings import SIGNAL, signals, write
 
 
 @pytest.fixture
@@ -24,10 +24,10 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def expected(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
-    """By one process; the chunks of what follows are smaller."""
+    """Prepared by one process; the tests use smaller chunks."""
     prepared = prepare_dataset(folder, tmp_path / "plain", SIGNAL)
     monkeypatch.setattr(prepare, "CHUNK", 2)
-    monkeypatch.setattr(prepare, "AT_ONCE", 2)
+    monkeypatch.setattr(prepare, "CHUNKS_HELD", 2)
     return prepared
 
 
@@ -46,6 +46,6 @@ def test_a_dask_cluster_prepares_the_same(folder: Path, expected: Dataset, tmp_p
 
 
 def test_a_backend_without_early_results_prepares_the_same(folder: Path, expected: Dataset, tmp_path: Path) -> None:
-    """Ray's is of this kind, and joblib's own of multiprocessing, which is used here."""
+    """Such as Ray, and joblib's multiprocessing backend, which is used here."""
     with joblib.parallel_config(backend="multiprocessing"):
         check(prepare_dataset(folder, tmp_path / "pool", SIGNAL, jobs=2), expected)

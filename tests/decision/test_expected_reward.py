@@ -1,4 +1,4 @@
-"""Expected rewards are means over all label sets; greedy labels earn nearly what the best answers do."""
+"""Tests of expected rewards (means over all label sets) and of the greedy labels (nearly as good as the best)."""
 
 import math
 from itertools import combinations, product
@@ -17,7 +17,7 @@ EXTREMES = (0.0, 1.0, 1e-12, 1 - 1e-12, 0.5)
 
 
 def draw(seed, recordings, classes, extremes=0.2):
-    """Probabilities, a share of them at or near 0 and 1, answers, and the rewards of some of the 24 classes."""
+    """Draw probabilities, a share of them at or near 0 and 1, answers, and the rewards of some of the 24 classes."""
     rng = np.random.default_rng(seed)
     probabilities = rng.beta(0.4, 1.2, (recordings, classes))
     at_ends = rng.random(probabilities.shape) < extremes
@@ -27,12 +27,12 @@ def draw(seed, recordings, classes, extremes=0.2):
 
 
 def all_answers(classes):
-    """Every answer but the empty one, (2^classes - 1, classes)."""
+    """Return every answer but the empty one, (2^classes - 1, classes)."""
     return np.array(list(product([False, True], repeat=classes)))[1:]
 
 
 def by_all_label_sets(p, answer, rewards):
-    """The expected reward as the mean over all label sets, each weighed by its probability."""
+    """Compute the expected reward as the mean over all label sets, weighted by their probability."""
     classes, expected = range(len(p)), 0.0
     for y in product([False, True], repeat=len(p)):
         chance = math.prod(p[j] if y[j] else 1 - p[j] for j in classes)
@@ -43,7 +43,7 @@ def by_all_label_sets(p, answer, rewards):
 
 
 def by_counting(p, answer, rewards):
-    """The expected reward from the distribution of the number of labels outside the answer: the naive twin."""
+    """Compute the expected reward from the distribution of the number of labels outside the answer."""
     classes, expected = range(len(p)), 0.0
     for j in classes:
         counts = [1.0]  # of labels among the classes outside the answer, j left out
@@ -57,7 +57,7 @@ def by_counting(p, answer, rewards):
 
 
 def one_more(answer):
-    """Every answer with one class more, (classes that are off, classes)."""
+    """Return every answer with one class more, (classes that are off, classes)."""
     return answer | np.eye(len(answer), dtype=bool)[~answer]
 
 
@@ -76,27 +76,27 @@ def test_the_expectation_is_the_mean_over_all_label_sets(seed, classes, symmetri
 
 @settings(max_examples=25)
 @given(SEEDS, st.sampled_from([0.0, 0.3, 1.0]))
-def test_the_expectation_of_24_classes_is_that_of_counting(seed, extremes):
+def test_the_expectation_of_24_classes_equals_that_by_counting(seed, extremes):
     probabilities, answers, _ = draw(seed, 2, 24, extremes)
     expected = [by_counting(*row, REWARDS) for row in zip(probabilities, answers, strict=True)]
     assert expected_reward(probabilities, answers) == pytest.approx(expected, abs=1e-12)
 
 
 @given(SEEDS)
-def test_certain_labels_earn_what_the_metric_pays(seed):
+def test_certain_labels_earn_the_reward_of_the_metric(seed):
     labels, answers = np.random.default_rng(seed).random((2, 5, 24)) < 0.15
     expected = expected_reward(labels, answers)
     assert expected.sum() == pytest.approx(reward_sum(labels, answers, earned_rewards(labels)), abs=1e-12)
 
 
-def test_an_empty_answer_and_impossible_labels_earn_nothing():
+def test_an_empty_answer_and_impossible_labels_earn_0():
     answers = np.zeros((2, 24), bool)
     answers[1, 3] = True
     probabilities = np.array([np.full(24, 0.5), np.zeros(24)])
     assert expected_reward(probabilities, answers).tolist() == [0.0, 0.0]
 
 
-def test_rewards_that_are_not_defined_are_left_out():
+def test_nan_rewards_are_left_out():
     probabilities, answers, rewards = draw(1, 20, 5)
     without = rewards.copy()
     rewards[1, 3], without[1, 3] = np.nan, 0.0
@@ -105,7 +105,7 @@ def test_rewards_that_are_not_defined_are_left_out():
 
 
 @given(SEEDS, st.integers(2, 24), st.floats(0, 1))
-def test_a_more_probable_class_of_the_answer_earns_more(seed, classes, chance):
+def test_an_answered_class_of_higher_probability_earns_more(seed, classes, chance):
     probabilities, answers, rewards = draw(seed, 3, classes)
     answers[:, 0] = True
     raised = probabilities.copy()
@@ -115,7 +115,7 @@ def test_a_more_probable_class_of_the_answer_earns_more(seed, classes, chance):
 
 
 @given(SEEDS, st.integers(2, 24), st.floats(0, 1))
-def test_without_partial_credit_a_more_probable_class_outside_the_answer_costs(seed, classes, chance):
+def test_without_partial_credit_an_unanswered_class_of_higher_probability_earns_less(seed, classes, chance):
     probabilities, answers, _ = draw(seed, 3, classes)
     answers[:, 0] = False
     raised = probabilities.copy()
@@ -128,7 +128,7 @@ def test_without_partial_credit_a_more_probable_class_outside_the_answer_costs(s
 
 
 @pytest.mark.parametrize("classes", [2, 4, 7])
-def test_greedy_labels_nearly_always_earn_what_the_best_answer_earns(classes):
+def test_greedy_labels_nearly_always_earn_as_much_as_the_best_answer(classes):
     losses = []
     answers = all_answers(classes)
     for seed in range(100):
@@ -141,7 +141,7 @@ def test_greedy_labels_nearly_always_earn_what_the_best_answer_earns(classes):
 
 @given(SEEDS, st.integers(1, 24))
 @example(0, 24)
-def test_labels_are_at_least_one_and_no_single_class_would_add_anything(seed, classes):
+def test_at_least_one_class_is_answered_and_no_single_class_more_earns_more(seed, classes):
     probabilities, _, rewards = draw(seed, 3, classes)
     labels = best_labels(probabilities, rewards)
     assert labels.any(axis=1).all()
@@ -154,7 +154,7 @@ def test_labels_are_at_least_one_and_no_single_class_would_add_anything(seed, cl
 
 @settings(max_examples=5)
 @given(SEEDS)
-def test_each_recording_is_answered_by_itself(seed):
+def test_the_labels_of_a_recording_do_not_depend_on_the_others(seed):
     probabilities, _, _ = draw(seed, 600, 24)  # more than a block
     order = np.random.default_rng(seed).permutation(len(probabilities))
     labels = best_labels(probabilities)
@@ -164,7 +164,7 @@ def test_each_recording_is_answered_by_itself(seed):
 
 
 @given(SEEDS, st.integers(2, 24))
-def test_the_order_of_the_classes_decides_nothing_but_ties(seed, classes):
+def test_the_order_of_the_classes_affects_only_ties(seed, classes):
     probabilities, _, rewards = draw(seed, 4, classes, extremes=0.0)
     order = np.random.default_rng(seed).permutation(classes)
     labels = best_labels(probabilities[:, order], rewards[np.ix_(order, order)])
@@ -184,19 +184,19 @@ def test_without_partial_credit_certain_diagnoses_are_the_answer(seed, classes):
     assert (best_labels(labels.astype(float), np.eye(classes)) == labels).all()
 
 
-def test_of_equals_the_first_class_is_answered():
+def test_the_first_of_equal_classes_is_answered():
     assert np.flatnonzero(best_labels(np.zeros((1, 24)))).tolist() == [0]
     against = np.array([[1.0, -1.0], [-1.0, 1.0]])  # each class costs what the other earns
     assert best_labels(np.array([[0.4, 0.4]]), against).tolist() == [[True, False]]
 
 
-def test_a_class_that_adds_exactly_nothing_is_not_answered():
+def test_a_class_that_adds_no_reward_is_not_answered():
     # One certain class and one of probability q: alone 1 - q/2, together (1 + q)/2, equal at 1/2.
     added = [best_labels(np.array([[1.0, q]]), np.eye(2))[0, 1] for q in (0.49, 0.5, 0.51)]
     assert added == [False, False, True]
 
 
-def test_partial_credit_makes_a_class_worth_answering_that_is_hardly_ever_right():
+def test_partial_credit_can_make_an_impossible_class_part_of_the_best_answer():
     # Two diagnoses that pay each other nothing, and an impossible one that both pay well: 0.507 with it, 0.449 without.
     rewards = np.array([[1.0, 0.0, 0.9], [0.0, 1.0, 0.9], [0.9, 0.9, 1.0]])
     probabilities = np.array([[0.4, 0.4, 0.0]])
@@ -220,7 +220,7 @@ def test_no_recordings_are_no_error():
         np.zeros((2, 0)),
     ],
 )
-def test_what_is_no_probability_is_refused(probabilities):
+def test_invalid_probabilities_are_refused(probabilities):
     with pytest.raises(ValueError):
         best_labels(probabilities)
     with pytest.raises(ValueError):

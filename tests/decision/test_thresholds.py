@@ -1,4 +1,4 @@
-"""The search finds what the naive one finds; decisions and votes follow their rules."""
+"""Tests of thresholds, votes, the two-step search (equal to the naive one) and the constant baseline."""
 
 import numpy as np
 import pytest
@@ -19,7 +19,7 @@ from tests import naive
 
 
 def draw(seed, recordings, levels, label_rate, informative):
-    """Labels, some classes without positives, and probabilities on `levels` + 1 values between 0 and 1."""
+    """Draw labels, some classes without positives, and probabilities on `levels` + 1 values between 0 and 1."""
     rng = np.random.default_rng(seed)
     labels = rng.random((recordings, 24)) < label_rate * rng.random(24)
     labels[:, rng.random(24) < 0.2] = False
@@ -37,8 +37,8 @@ def draw(seed, recordings, levels, label_rate, informative):
     st.sampled_from([(2, 4), (10, 20), (10, 5), (3, 7)]),
 )
 @example(143, 6, 10, 1.0, False, (10, 20))  # a tie that only holds within rounding
-@example(2, 40, 10, 1.0, False, (10, 20))  # one in which what the other classes answer decides
-def test_the_search_finds_what_the_naive_search_finds(seed, recordings, levels, label_rate, informative, steps):
+@example(2, 40, 10, 1.0, False, (10, 20))  # one in which the other classes' answers decide
+def test_the_search_equals_the_naive_search(seed, recordings, levels, label_rate, informative, steps):
     labels, probabilities = draw(seed, recordings, levels, label_rate, informative)
     found = search_thresholds(labels, probabilities, DecisionRecipe(*steps))
     thresholds, common, score = naive.search_thresholds(labels, probabilities, *steps)
@@ -50,14 +50,14 @@ def test_the_search_finds_what_the_naive_search_finds(seed, recordings, levels, 
 @settings(max_examples=4)
 @given(st.integers(0, 2**32 - 1), st.sampled_from([10, 100, 2**40]))
 @example(0, 100)
-def test_the_published_search_of_101_values_finds_what_the_naive_search_finds(seed, levels):
+def test_the_published_search_of_101_values_equals_the_naive_search(seed, levels):
     labels, probabilities = draw(seed, 120, levels, 0.6, True)
     found = search_thresholds(labels, probabilities)
     thresholds, common, score = naive.search_thresholds(labels, probabilities)
     assert (found.thresholds.tolist(), found.common, found.score_class) == (thresholds, common, score)
 
 
-def test_scores_are_those_of_the_metric_and_each_step_improves_the_last():
+def test_scores_are_those_of_the_metric_and_no_step_lowers_them():
     labels, probabilities = draw(5, 400, 2**40, 0.5, True)
     found = search_thresholds(labels, probabilities)
     assert found.score_fixed == challenge_metric(labels, apply_thresholds(probabilities, 0.5))
@@ -75,7 +75,7 @@ def test_candidates_are_tenths_and_hundredths_as_python_divides_them():
     assert set(found.thresholds) <= {i / 100 for i in range(101)}
 
 
-def test_of_equally_good_candidates_the_nearest_to_the_present_one_is_taken_the_lower_of_two():
+def test_of_equally_good_candidates_the_nearest_then_the_lower_is_taken():
     labels = np.zeros((1, 24), dtype=bool)
     labels[0, :2] = True
     probabilities = np.zeros((1, 24))
@@ -88,19 +88,19 @@ def test_of_equally_good_candidates_the_nearest_to_the_present_one_is_taken_the_
     assert search_thresholds(labels, probabilities, DecisionRecipe(3, 100)).common == 1 / 3
 
 
-def test_a_threshold_moves_no_further_than_it_must():
+def test_a_threshold_moves_no_further_than_necessary():
     labels = np.zeros((2, 24), dtype=bool)
     labels[:, 0] = labels[1, 1] = True
     probabilities = np.zeros((2, 24))
     probabilities[:, 0] = 0.9
     probabilities[:, 1] = 0.62, 0.655
     found = search_thresholds(labels, probabilities)
-    # Only class 1 is told apart by 0.63, 0.64, 0.65; from the common threshold (0.5) the nearest is 0.63.
+    # 0.63, 0.64 and 0.65 separate the recordings in class 1; 0.63 is the nearest to the common threshold (0.5).
     assert found.common == 0.5
     assert found.thresholds.tolist() == [0.5, 0.63] + [0.5] * 22
 
 
-def test_a_class_without_positives_goes_as_far_as_its_false_answers_and_no_further():
+def test_the_threshold_of_a_class_without_positives_stops_above_its_false_answers():
     labels = np.zeros((3, 24), dtype=bool)
     labels[:, :2] = True
     probabilities = np.zeros((3, 24))
@@ -111,7 +111,7 @@ def test_a_class_without_positives_goes_as_far_as_its_false_answers_and_no_furth
     assert found.score_common < found.score_class == 1.0
 
 
-def test_where_the_metric_has_no_scale_nothing_moves():
+def test_thresholds_stay_at_half_if_the_metric_has_no_scale():
     labels = np.zeros((4, 24), dtype=bool)
     labels[:, SINUS_RHYTHM] = True
     found = search_thresholds(labels, np.random.default_rng(0).random((4, 24)))
@@ -127,12 +127,12 @@ def test_where_the_metric_has_no_scale_nothing_moves():
         (np.zeros((2, 24)), np.full((2, 24), 1.5)),
     ],
 )
-def test_what_cannot_be_searched_is_refused(labels, probabilities):
+def test_mismatched_shapes_and_invalid_probabilities_are_refused(labels, probabilities):
     with pytest.raises(ValueError):
         search_thresholds(labels, probabilities)
 
 
-def test_the_most_probable_class_is_always_on_the_first_of_equals():
+def test_the_first_of_the_most_probable_classes_is_always_on():
     probabilities = np.zeros((3, 24))
     probabilities[0, [4, 9]] = 0.3, 0.2
     probabilities[1, [4, 9]] = 0.25
@@ -147,14 +147,14 @@ def test_a_probability_at_its_threshold_is_on():
     assert np.flatnonzero(apply_thresholds(probabilities, thresholds)).tolist() == [0, 5]
 
 
-def test_a_nan_is_not_on_and_not_the_most_probable():
+def test_a_nan_is_neither_on_nor_the_most_probable():
     probabilities = np.full((1, 24), np.nan)
     probabilities[0, 6] = 0.01
     assert np.flatnonzero(apply_thresholds(probabilities, 0.5)).tolist() == [6]
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 6))
-def test_a_vote_is_at_least_half_of_the_networks_and_the_most_voted_class(seed, networks):
+def test_a_vote_needs_half_of_the_networks_or_the_most_votes(seed, networks):
     answers = np.random.default_rng(seed).random((networks, 3, 24)) < 0.2
     for r, row in enumerate(vote(answers)):
         votes = [sum(int(answers[n, r, k]) for n in range(networks)) for k in range(24)]
@@ -162,12 +162,12 @@ def test_a_vote_is_at_least_half_of_the_networks_and_the_most_voted_class(seed, 
         assert set(np.flatnonzero(row)) == expected
 
 
-def test_one_network_votes_as_it_answers():
+def test_the_vote_of_one_network_is_its_answer():
     answers = apply_thresholds(np.random.default_rng(4).random((10, 24)), 0.8)
     assert (vote(answers[None]) == answers).all()
 
 
-def test_threshold_curves_are_those_of_calling_the_metric() -> None:
+def test_threshold_curves_equal_the_metric() -> None:
     random = np.random.default_rng(2)
     labels = random.random((40, 24)) < 0.15
     probabilities = np.clip(0.3 * labels + random.random(labels.shape) * 0.6, 0, 1)
@@ -186,7 +186,7 @@ def test_threshold_curves_are_those_of_calling_the_metric() -> None:
 
 @settings(max_examples=25)
 @given(st.integers(0, 2**32 - 1), st.integers(1, 12), st.sampled_from([0.0, 0.3, 1.0]))
-def test_the_best_constant_answer_grows_by_the_class_that_earns_most(seed, recordings, label_rate):
+def test_the_constant_baseline_is_built_greedily(seed, recordings, label_rate):
     labels = draw(seed, recordings, 10, label_rate, True)[0]
 
     def earned(answer):

@@ -1,10 +1,10 @@
-"""Fuzzes one of the readers: header, signal, record or model (see targets.py).
+"""Fuzz one of the readers: header, signal, record or model (see targets.py).
 
     python -m tests.fuzz.run TARGET [--executions 1000000] [--seed 1] [--folder FOLDER] [--plain]
 
-Guided by coverage where atheris is installed (`pip install atheris`, which brings libFuzzer); otherwise, and with
-`--plain`, inputs are the seeds with random changes. FOLDER keeps the corpus and what failed; a temporary folder where
-none is given. Ends with 0 where nothing failed, else with the input that did in a file and its traceback.
+Guided by coverage if atheris is installed (`pip install atheris`, which includes libFuzzer); otherwise, and with
+`--plain`, inputs are randomly changed seeds. FOLDER keeps the corpus and the inputs that failed; by default a temporary
+folder. Exits with 0 if nothing failed, else writes the failing input to a file and prints its traceback.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ NUMBERS = (
     b"null",
     b"[]",
 )
-MOST = 1 << 14  # bytes of an input
+MAX_BYTES = 1 << 14  # of an input
 
 
 def mutated(seeds: list[bytes], dice: random.Random) -> bytes:
-    """One of the seeds with one to eight changes: bytes replaced, cut, doubled, a number, a piece of another seed."""
+    """Return a seed with one to eight changes: bytes replaced, cut, doubled, a number, a piece of another seed."""
     raw = bytearray(dice.choice(seeds))
     for _ in range(dice.randint(1, 8)):
         start = dice.randrange(len(raw) + 1)
@@ -50,11 +50,11 @@ def mutated(seeds: list[bytes], dice: random.Random) -> bytes:
                 bytes(byte ^ (1 << dice.randrange(8)) for byte in raw[start:end]),
             )
         )
-    return bytes(raw[:MOST])
+    return bytes(raw[:MAX_BYTES])
 
 
 def plain(target: Callable[[bytes], None], seeds: list[bytes], executions: int, seed: int, folder: Path) -> None:
-    """So many mutated inputs; the one that fails is kept in the folder."""
+    """Run the target on `executions` mutated inputs; write the first one that fails to the folder."""
     dice, began = random.Random(seed), time.monotonic()
     for number in range(executions):
         raw = mutated(seeds, dice)
@@ -70,25 +70,25 @@ def plain(target: Callable[[bytes], None], seeds: list[bytes], executions: int, 
 
 
 def guided(name: str, executions: int, seed: int, folder: Path) -> None:
-    """Inputs from libFuzzer, which sees by atheris what part of the package each one reaches; ends the process."""
+    """Run the target on inputs from libFuzzer, guided by the coverage that atheris reports; ends the process."""
     import atheris
 
     with atheris.instrument_imports(include=["leadwise"]):
         from tests.fuzz.targets import SEEDS, TARGETS, limit_memory
 
-        seeds = SEEDS[name]()  # here, since making them imports what the target will
+        seeds = SEEDS[name]()  # here: making them imports the modules of the target, which are instrumented
     corpus = folder / "corpus" / name
     corpus.mkdir(parents=True, exist_ok=True)
     for index, raw in enumerate(seeds):
         (corpus / f"seed-{index}").write_bytes(raw)
-    options = [f"-runs={executions}", f"-seed={seed}", f"-max_len={MOST}", "-timeout=20", "-rss_limit_mb=0"]
+    options = [f"-runs={executions}", f"-seed={seed}", f"-max_len={MAX_BYTES}", "-timeout=20", "-rss_limit_mb=0"]
     atheris.Setup([sys.argv[0], str(corpus), *options, f"-artifact_prefix={folder}/"], TARGETS[name])
     limit_memory()
     atheris.Fuzz()
 
 
 def main() -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("target", choices=("header", "signal", "record", "model"))
     parser.add_argument("--executions", type=int, default=1_000_000)
@@ -104,7 +104,7 @@ def main() -> int:
     from tests.fuzz.targets import SEEDS, TARGETS, limit_memory
 
     seeds = SEEDS[options.target]()
-    TARGETS[options.target](seeds[0])  # libraries are loaded now
+    TARGETS[options.target](seeds[0])  # load all libraries before memory is limited
     limit_memory()
     plain(TARGETS[options.target], seeds, options.executions, options.seed, folder)
     return 0

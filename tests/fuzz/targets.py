@@ -1,8 +1,8 @@
-"""What the fuzzer throws bytes at: the readers of headers, signals, whole records and model folders.
+"""Define the fuzz targets: the readers of headers, signals, records and model folders.
 
-Each target takes bytes, and raises AssertionError, or whatever the reader raised, where a promise is broken: a reader
-raises nothing but its own error, opens no file but the record's own, and allocates no more than a small multiple of
-what the file has. `SEEDS` has what each begins with.
+Each target takes bytes, and raises AssertionError or the reader's own exception if a promise is broken: a reader raises
+only its documented error, opens only the files of the record, and allocates at most a small multiple of the file's
+size. `SEEDS` has the initial inputs of each target.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from leadwise.ecg.repairs import REPAIRS, RecordingError, RepairLog, UnreadableE
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 COUNTS = np.arange(12 * 7, dtype=np.int16).reshape(12, 7) % 13
 SEPARATOR = b"\n%%%\n"  # between the files of one input
-MARGIN = 1 << 28  # bytes of address space that a reader may take on top of what the process has when it begins
+MARGIN = 1 << 28  # bytes of address space that a reader may use beyond those of the process at its start
 
 # --- Seeds
 
@@ -74,7 +74,7 @@ WFDB = [form.replace(b" 16 ", b" %d " % code, 12) for code in (16, 212, 80) for 
 
 
 def header(raw: bytes) -> None:
-    """The header reader, with bytes."""
+    """Read a header from bytes."""
     try:
         found = parse_header(raw)
     except RecordingError as error:
@@ -85,7 +85,7 @@ def header(raw: bytes) -> None:
 
 
 def signal(raw: bytes) -> None:
-    """The reader of MATLAB files."""
+    """Read a MATLAB file."""
     try:
         matrix = read_matrix(raw, 12, RepairLog())
     except UnreadableError:
@@ -93,16 +93,16 @@ def signal(raw: bytes) -> None:
     assert matrix.nbytes <= MAX_INFLATION * len(raw) + MAX_SILENCE
 
 
-opened: set[str] = set()  # by this process since it was last emptied
+opened: set[str] = set()  # files that this process opened since the set was cleared
 
 
-def _listen(event: str, arguments: tuple[Any, ...]) -> None:
+def _record_open(event: str, arguments: tuple[Any, ...]) -> None:
     if event == "open" and isinstance(arguments[0], str | bytes):
         opened.add(os.fsdecode(arguments[0]))
 
 
 def record(raw: bytes) -> None:
-    """The reader of recordings, with a header and a signal file, as MATLAB's and as WFDB's."""
+    """Read a recording: a header with a signal file, as MATLAB and as WFDB format."""
     head, _, body = raw.partition(SEPARATOR)
     folder = _folder()
     for ending, content in ((".hea", head), (".mat", body), (".dat", body)):
@@ -112,24 +112,23 @@ def record(raw: bytes) -> None:
         read_recording(Path(folder, "A0001.hea"))
     except RecordingError as error:
         assert "llocate" not in error.reason and "MemoryError" not in error.reason, error
-    own = (folder, f"{tempfile.gettempdir()}/leadwise-")  # wfdb sees links in a folder of the reader
-    out_of_distribution = [
-        path for path in opened if not path.startswith((*own, sys.prefix, sys.base_prefix))
-    ]  # libraries may load
-    assert not out_of_distribution, out_of_distribution
+    # wfdb is given links in a folder of the reader; libraries may load their own files
+    allowed = (folder, f"{tempfile.gettempdir()}/leadwise-", sys.prefix, sys.base_prefix)
+    other = [path for path in opened if not path.startswith(allowed)]
+    assert not other, other
 
 
 _folders: list[tempfile.TemporaryDirectory[str]] = []
 
 
 def _folder() -> str:
-    """A folder of this process, in memory where there is such a place."""
+    """Return the folder of this process, in memory if possible."""
     if not _folders:
-        importlib.import_module("wfdb")  # opens many files
+        importlib.import_module("wfdb")  # its import opens many files
         place = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         _folders.append(tempfile.TemporaryDirectory(prefix="fuzz-", dir=place))
-        tempfile.gettempdir()  # tries it out with a file, once
-        sys.addaudithook(_listen)
+        tempfile.gettempdir()  # its first call writes a file
+        sys.addaudithook(_record_open)
     return _folders[0].name
 
 
@@ -137,7 +136,7 @@ def _folder() -> str:
 
 
 def model(raw: bytes) -> None:
-    """The reader of model folders: model.json and one network, whose checksum is made to fit."""
+    """Load a model folder: model.json and one network, whose checksum is corrected."""
     from leadwise.model.ensemble import load_model
     from leadwise.model.folder import ModelError
 
@@ -154,8 +153,8 @@ def model(raw: bytes) -> None:
 
 
 def _model_seeds() -> list[bytes]:
-    """Two models of one small network, its description and its file: by thresholds, and by reward with a textbook that
-    has the same weights."""
+    """Return two models of one small network: one with thresholds, one with expected reward and a simulation-only
+    network."""
     import torch
 
     from leadwise.challenge.classes import CODES
@@ -177,22 +176,23 @@ def _model_seeds() -> list[bytes]:
         weights = (folder / "fold0.safetensors").read_bytes()
     frequencies = {"target_prevalence": [0.1] * len(CODES), "label_prevalence": [0.1] * len(CODES)}
     calibration = {"temperature": 1.0, "shared_offset": 0.0, "offsets": [0.0] * len(CODES)}
-    hearing = metadata | {"folds": [fold | frequencies | {"calibration": calibration}]}
-    hearing["recipe"] = metadata["recipe"] | {
+    with_reward = metadata | {"folds": [fold | frequencies | {"calibration": calibration}]}
+    with_reward["recipe"] = metadata["recipe"] | {
         "decision": vars(DecisionRecipe(method="reward", simulation_network=True))
     }
-    hearing["simulation_network"] = {
+    with_reward["simulation_network"] = {
         "file": "simulation_network.safetensors",
         "sha256": checksum,
-        "share": 0.5,
+        "weight": 0.5,
     } | frequencies
     return [
-        json.dumps(each).replace(checksum, "CHECKSUM").encode() + SEPARATOR + weights for each in (metadata, hearing)
+        json.dumps(each).replace(checksum, "CHECKSUM").encode() + SEPARATOR + weights
+        for each in (metadata, with_reward)
     ]
 
 
 def limit_memory() -> None:
-    """From here on, what takes more than `MARGIN` ends in a MemoryError."""
+    """Limit the address space: an allocation beyond `MARGIN` raises MemoryError from now on."""
     pages = int(Path("/proc/self/statm").read_text().split()[0])
     limit = pages * resource.getpagesize() + MARGIN
     resource.setrlimit(resource.RLIMIT_AS, (limit, resource.getrlimit(resource.RLIMIT_AS)[1]))

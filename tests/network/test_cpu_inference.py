@@ -1,4 +1,4 @@
-"""Stacked networks against the plain ones: the same answers whatever the window, its padding, its batch."""
+"""Stacked networks against the plain ones: the same probabilities for any window, padding and batch."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from leadwise.network.cpu_inference import LEFT, StackedNetworks, fold, plan
+from leadwise.network.cpu_inference import LEFT, StackedNetworks, fold, plan_cuts
 from leadwise.network.se_resnet import SEResNet
-from leadwise.network.toom_cook import TILE, toom_cook
 from leadwise.recipes import RECIPES, NetworkRecipe
 from leadwise.simulate import simulate
 
@@ -24,15 +23,15 @@ SAMPLING_FREQUENCY = 257
 
 @lru_cache
 def ecgs(count: int, samples: int) -> Tensor:
-    """(count, 12, samples) simulated ECGs in ADC counts."""
+    """Simulate ECGs (count, 12, samples) in ADC counts."""
     seconds = samples / SAMPLING_FREQUENCY + 1
     signals = [simulate([], seed, SAMPLING_FREQUENCY, seconds)[:, :samples] for seed in range(count)]
     return 1000 * torch.from_numpy(np.stack(signals))
 
 
 def trained(count: int, recipe: NetworkRecipe, window: int) -> list[SEResNet]:
-    """Networks that differ, whose activations are alive: their norms have statistics of ECGs, with and without padding,
-    and weights and biases of their own."""
+    """Return different networks whose batch norms have random weights and the statistics of ECGs, with and without
+    padding, so that activations vary."""
     torch.manual_seed(7)
     signals = ecgs(4, window).clone()
     signals[:2, :, window // 2 :] = 0
@@ -52,7 +51,7 @@ def trained(count: int, recipe: NetworkRecipe, window: int) -> list[SEResNet]:
 
 @torch.inference_mode()
 def plain(networks: list[SEResNet], signals: Tensor, people: Tensor, window: int) -> Tensor:
-    """Logits (networks, batch, 24), the plain way: padded to the window, one network after the other."""
+    """Compute logits (networks, batch, 24) of padded windows, one network after the other."""
     padded = nn.functional.pad(signals, (0, window - signals.shape[2]))
     return torch.stack([network(padded, people) for network in networks])
 
@@ -62,7 +61,7 @@ def assert_same(
 ) -> None:
     people = torch.rand(len(signals), 5, dtype=signals.dtype)
     expected = torch.sigmoid(plain(networks, signals, people, window))
-    assert expected.std() > 0.05  # the networks do say something
+    assert expected.std() > 0.05  # probabilities vary
     np.testing.assert_allclose(torch.sigmoid(stacked(signals, people)), expected, rtol=0, atol=error)
 
 
@@ -73,22 +72,13 @@ def networks() -> list[SEResNet]:
 
 @lru_cache
 def doubles() -> list[SEResNet]:
-    """The same in float64, which convolutions that are one product are exact in."""
+    """Return the same in float64, in which the direct convolution is exact."""
     return [deepcopy(network).double() for network in networks()]
 
 
 @pytest.fixture
 def small() -> list[SEResNet]:
     return networks()
-
-
-@pytest.mark.parametrize("kernel", [4, 7])
-def test_tiles_of_outputs_are_the_convolution_s(kernel: int) -> None:
-    random = np.random.default_rng(0)
-    weights, inputs = random.normal(size=kernel), random.normal(size=TILE + kernel - 1)
-    to_inputs, to_kernel, back = toom_cook(kernel)
-    tile = back @ ((to_kernel @ weights) * (to_inputs @ inputs))
-    np.testing.assert_allclose(tile, np.correlate(inputs, weights, "valid"), rtol=0, atol=1e-10)
 
 
 def test_a_folded_norm_is_the_norm(small: list[SEResNet]) -> None:
@@ -101,14 +91,14 @@ def test_a_folded_norm_is_the_norm(small: list[SEResNet]) -> None:
 
 @settings(max_examples=40)
 @given(window=st.integers(16, 1000), share=st.floats(0, 1), batch=st.integers(1, 3))
-def test_any_window_and_any_padding_give_the_plain_answers(window: int, share: float, batch: int) -> None:
+def test_any_window_and_any_padding_give_the_plain_probabilities(window: int, share: float, batch: int) -> None:
     signals = ecgs(batch, 1000)[:, :, : round(share * window)]
     assert_same(networks(), signals, window, StackedNetworks(networks(), window))
     assert_same(doubles(), signals.double(), window, StackedNetworks(doubles(), window, torch.float64), 1e-12)
     assert_same(networks(), signals, window, StackedNetworks(networks(), window, torch.bfloat16), 0.05)
 
 
-def test_batches_of_all_lengths_share_one_memory(small: list[SEResNet]) -> None:
+def test_batches_of_all_lengths_share_one_workspace(small: list[SEResNet]) -> None:
     stacked, exact = StackedNetworks(small, 1000), StackedNetworks(doubles(), 1000, torch.float64)
     for used, batch in ((1000, 3), (100, 1), (640, 5), (0, 2), (1000, 1), (333, 3)):
         signals = ecgs(batch, 1000)[:, :, :used]
@@ -116,8 +106,8 @@ def test_batches_of_all_lengths_share_one_memory(small: list[SEResNet]) -> None:
         assert_same(doubles(), signals.double(), 1000, exact, 1e-12)
 
 
-def test_zeros_that_are_given_are_zeros_that_are_left_out(small: list[SEResNet]) -> None:
-    """A short recording in a batch with a longer one has its padding computed, alone it has not."""
+def test_zeros_in_the_input_equal_padding(small: list[SEResNet]) -> None:
+    """The padding of a short recording is computed in a batch with a longer one, and left out alone."""
     stacked, signals, people = StackedNetworks(small, 1000), ecgs(2, 1000).clone(), torch.rand(2, 5)
     signals[1, :, 300:] = 0
     together = stacked(signals, people)
@@ -126,7 +116,7 @@ def test_zeros_that_are_given_are_zeros_that_are_left_out(small: list[SEResNet])
 
 
 def test_spikes_and_a_large_offset_change_nothing(small: list[SEResNet]) -> None:
-    """Tiles add and subtract what lies beside each other, so a spike is what could hurt its neighbours."""
+    """Tiles add and subtract neighbouring samples, so a spike could harm its neighbours."""
     signals = ecgs(3, 700).clone()
     signals[0, 4, 200] = 32767
     signals[1] += 20000
@@ -139,18 +129,18 @@ def test_the_published_networks_at_ten_seconds() -> None:
     networks = trained(2, recipe.network, recipe.signal.window)
     stacked = StackedNetworks(networks, recipe.signal.window)
     assert_same(networks, ecgs(2, 2570), recipe.signal.window, stacked)
-    # what is left out is not nothing: of 1024, 512 and 256 columns (docs/performance.md has the share of the time)
-    computed, cuts = plan(2570, 4096, stacked.strides, recipe.network.stem_kernel)
+    # a considerable part is left out, of 1024, 512 and 256 columns (docs/performance.md has the share of the time)
+    computed, cuts = plan_cuts(2570, 4096, stacked.strides, recipe.network.stem_kernel)
     assert computed < 2800
     assert [cut.length for cut in cuts] == [1024, 1024, 512, 512, 256, 256, 128, 128]
     assert all(cut.left_out > cut.length / 6 for cut in cuts[:6])
 
 
 @given(used=st.integers(0, 5000), window=st.integers(1, 5000))
-def test_what_is_left_out_is_constant(used: int, window: int) -> None:
-    """The plan against a brute force over which columns see the signal or the right edge."""
+def test_columns_that_are_left_out_are_constant(used: int, window: int) -> None:
+    """Compare the plan with a brute-force search for the columns that see the signal or the right edge."""
     strides = (1, 1, 2, 1, 2)
-    computed, cuts = plan(used, window, strides, 15)
+    computed, cuts = plan_cuts(used, window, strides, 15)
     assert min(used, window) <= computed <= window
     # 0: constant, 1: sees the signal, 2: sees the edge
     columns = [1] * min(used, window) + [0] * max(window - used, 0)
@@ -168,15 +158,15 @@ def test_what_is_left_out_is_constant(used: int, window: int) -> None:
 
 
 def spread(columns: list[int], kernel: int, stride: int, edge: bool = True) -> list[int]:
-    """Whether each output column of a convolution sees anything but constant columns. On the left of the signal padding
-    does not matter: all of the signal counts as signal."""
+    """Mark each output column of a convolution that sees other than constant columns. Padding on the left does not
+    matter: all of the signal counts as signal."""
     half, outside = kernel // 2, [1] * (kernel // 2) if edge else [0] * (kernel // 2)
     padded = np.array([0] * half + columns + outside)
     views = np.lib.stride_tricks.sliding_window_view(padded, kernel)[::stride] if len(padded) >= kernel else padded
     return [int(view) for view in views.max(1)]
 
 
-def test_what_cannot_be_stacked_stays_with_the_plain_networks() -> None:
+def test_other_kernels_devices_and_types_are_not_stacked() -> None:
     cpu, gpu, recipe = torch.device("cpu"), torch.device("cuda"), RECIPES["paper"].network
     for dtype in (torch.float32, torch.bfloat16):
         assert all(StackedNetworks.supports(recipe.network, cpu, dtype) for recipe in RECIPES.values())

@@ -21,7 +21,7 @@ SMALL = NetworkRecipe(stem_channels=8, block_channels=(8, 8, 16, 16, 32), reduct
 
 
 def step(network: SEResNet, forward: object, signal: Tensor, people: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits and all gradients (parameters of all,) of one training step."""
+    """Return logits and all gradients, flattened, of one training step."""
     network.zero_grad()
     logits = forward(signal, people)  # type: ignore[operator]
     nn.functional.binary_cross_entropy_with_logits(logits, labels).backward()
@@ -31,7 +31,7 @@ def step(network: SEResNet, forward: object, signal: Tensor, people: Tensor, lab
 def batch(size: int, samples: int, dtype: torch.dtype = torch.float32) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     signal = torch.randn(size, 12, samples, generator=generator, dtype=dtype)
-    signal[: size // 2, :, samples // 2 :] = 0  # as padding is
+    signal[: size // 2, :, samples // 2 :] = 0  # like padding
     people = torch.rand(size, 5, generator=generator, dtype=dtype)
     return signal, people, (torch.rand(size, 24, generator=generator) < 0.2).to(dtype)
 
@@ -43,8 +43,8 @@ def error(found: Tensor, true: Tensor) -> float:
 @pytest.mark.parametrize(
     ("recipe", "samples", "size"), [(SMALL, 1000, 5), (SMALL, 333, 1), (RECIPES["paper"].network, 2570, 2)]
 )
-def test_a_step_is_as_near_the_truth_as_the_plain_one(recipe: NetworkRecipe, samples: int, size: int) -> None:
-    """The truth is the plain network in float64, the measure of nearness the plain network in fp32."""
+def test_a_step_is_as_accurate_as_that_of_the_plain_network(recipe: NetworkRecipe, samples: int, size: int) -> None:
+    """The reference is the plain network in float64; the plain network in fp32 has the error to compare with."""
     torch.manual_seed(0)
     network = SEResNet(NetworkRecipe(**{**vars(recipe), "dropout": 0.0}))
     double, plain = deepcopy(network).double(), deepcopy(network)
@@ -54,8 +54,8 @@ def test_a_step_is_as_near_the_truth_as_the_plain_one(recipe: NetworkRecipe, sam
         network, CpuTrainingNetwork(network), *(x.float() for x in batch(size, samples, torch.float64))
     )
     assert error(logits, true_logits) < 10 * error(plain_logits, true_logits) + 1e-6
-    # An activation that rounding moves across 0 has another gradient. Their share of all is as large as the rounding,
-    # so that the gradient's error may be the root of the logits'. A wrong gradient is off by far more.
+    # An activation that rounding moves across 0 has another gradient. The share of such activations is that of the
+    # rounding, so the gradient's error may be the square root of the logits'. A wrong gradient is off by far more.
     chance = math.sqrt(error(logits, true_logits) + 1e-7)
     assert error(gradient, true_gradient) < 10 * error(plain_gradient, true_gradient) + chance
     for found, expected in zip(network.buffers(), double.buffers(), strict=True):
@@ -64,7 +64,7 @@ def test_a_step_is_as_near_the_truth_as_the_plain_one(recipe: NetworkRecipe, sam
 
 @settings(max_examples=30, deadline=None)
 @given(samples=st.integers(16, 600), size=st.integers(1, 4))
-def test_evaluation_of_any_window(samples: int, size: int) -> None:
+def test_evaluation_of_any_window_equals_the_plain_network(samples: int, size: int) -> None:
     torch.manual_seed(0)
     network = SEResNet(SMALL).eval()
     signal, people, _ = batch(size, samples)
@@ -79,24 +79,26 @@ def test_evaluation_of_any_window(samples: int, size: int) -> None:
     size=st.integers(1, 3), time=st.integers(1, 40), inputs=st.integers(1, 5), outputs=st.integers(1, 5),
     kernel=st.sampled_from([4, 7]),
 )  # fmt: skip
-def test_correlation_and_its_gradients(size: int, time: int, inputs: int, outputs: int, kernel: int) -> None:
-    """Against PyTorch's convolution in float64; 4 stands for pairs of columns, two of which lie before the first."""
+def test_correlation_and_gradients_equal_pytorch_s(
+    size: int, time: int, inputs: int, outputs: int, kernel: int
+) -> None:
+    """Compare with PyTorch's convolution in float64; a kernel of 4 is that of pairs of columns."""
     torch.manual_seed(0)
     x = torch.randn(size, time, inputs, requires_grad=True)
     weight = torch.randn(outputs, inputs, kernel, requires_grad=True)
-    given_gradient = torch.randn(size, time, outputs)
+    output_gradient = torch.randn(size, time, outputs)
     y = Correlation.apply(x, weight, Workspace())
-    y.backward(given_gradient)
+    y.backward(output_gradient)
     x2, weight2 = x.detach().double().requires_grad_(), weight.detach().double().requires_grad_()
     padded = nn.functional.pad(x2.transpose(1, 2), (kernel // 2, kernel - 1 - kernel // 2))
     expected = nn.functional.conv1d(padded, weight2).transpose(1, 2)
-    expected.backward(given_gradient.double())
+    expected.backward(output_gradient.double())
     for found, true in ((y, expected), (x.grad, x2.grad), (weight.grad, weight2.grad)):
         torch.testing.assert_close(found.double(), true, rtol=0, atol=2e-3)
 
 
-def test_steps_in_one_memory_do_not_disturb_each_other() -> None:
-    """Two networks' passes between forward and backward of another: what is kept is not what is shared."""
+def test_steps_that_share_a_workspace_do_not_disturb_each_other() -> None:
+    """Another pass between forward and backward does not overwrite what the backward pass needs."""
     torch.manual_seed(0)
     network = SEResNet(SMALL)
     fast = CpuTrainingNetwork(network)
@@ -122,6 +124,6 @@ def test_dropout_drops_scales_and_passes_the_same_gradient() -> None:
     np.testing.assert_allclose(x.grad[y > 0], 1.25, rtol=1e-3)
 
 
-def test_other_kernels_stay_with_the_plain_network() -> None:
+def test_other_kernels_are_left_to_the_plain_network() -> None:
     assert all(CpuTrainingNetwork.supports(recipe.network) for recipe in RECIPES.values())
     assert not CpuTrainingNetwork.supports(NetworkRecipe(kernel=5))

@@ -22,13 +22,13 @@ BF16 = Processor(torch.device("cpu"), torch.bfloat16)
 def batch(size: int, samples: int, dtype: torch.dtype = torch.float64) -> tuple[Tensor, Tensor, Tensor]:
     generator = torch.Generator().manual_seed(1)
     signal = 300 * torch.randn(size, 12, samples, generator=generator, dtype=dtype)
-    signal[: size // 2, :, samples // 2 :] = 0  # as padding is
+    signal[: size // 2, :, samples // 2 :] = 0  # like padding
     people = torch.rand(size, 5, generator=generator, dtype=dtype)
     return signal, people, (torch.rand(size, 24, generator=generator) < 0.2).to(dtype)
 
 
 def step(network: SEResNet, forward: object, data: tuple[Tensor, Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-    """Logits and all gradients of one step; the dropout is the same each time."""
+    """Return logits and all gradients of one step; the dropout is the same each time."""
     torch.manual_seed(5)
     network.zero_grad()
     logits = forward(*data[:2])  # type: ignore[operator]
@@ -40,7 +40,9 @@ def step(network: SEResNet, forward: object, data: tuple[Tensor, Tensor, Tensor]
     ("recipe", "samples", "size"), [(SMALL, 1000, 5), (SMALL, 333, 2), (RECIPES["quick"].network, 640, 3)]
 )
 @pytest.mark.parametrize("dropout", [0.0, 0.2])
-def test_a_step_is_the_plain_one(recipe: NetworkRecipe, samples: int, size: int, dropout: float) -> None:
+def test_a_step_equals_that_of_the_plain_network(
+    recipe: NetworkRecipe, samples: int, size: int, dropout: float
+) -> None:
     torch.manual_seed(0)
     plain = SEResNet(NetworkRecipe(**{**vars(recipe), "dropout": dropout})).double()
     other = deepcopy(plain)
@@ -61,14 +63,14 @@ def test_a_step_is_the_plain_one(recipe: NetworkRecipe, samples: int, size: int,
 
 
 class Alternating(nn.Module):
-    """A dropout that drops every fifth column in training: both layouts drop the same."""
+    """Drop every fifth column in training: the same for both layouts."""
 
     def forward(self, x: Tensor) -> Tensor:
         dropout_mask = torch.arange(x.shape[-1]) % 5 > 0
         return x * dropout_mask.to(x.dtype) / 0.8 if self.training else x
 
 
-def test_dropout_is_drawn_in_training_alone() -> None:
+def test_dropout_is_drawn_only_in_training() -> None:
     torch.manual_seed(0)
     network = SEResNet(SMALL).double()
     signal, people, _ = batch(3, 400)
@@ -78,17 +80,17 @@ def test_dropout_is_drawn_in_training_alone() -> None:
     assert torch.equal(forward(signal, people), forward(signal, people))
 
 
-def test_in_bf16_it_is_as_near_the_truth_as_the_plain_one() -> None:
+def test_bf16_is_as_accurate_as_in_the_plain_network() -> None:
     torch.manual_seed(0)
     network = SEResNet(NetworkRecipe(**{**vars(SMALL), "dropout": 0.0}))
     signal, people, _ = (x.float() for x in batch(8, 1000))
     double = deepcopy(network).double()
-    truth = double(signal.double(), people.double())
+    reference = double(signal.double(), people.double())
     with BF16.autocast():
         plain = deepcopy(network)(signal, people)
         fast = ChannelsLastNetwork(network)(signal, people)
     assert fast.dtype == plain.dtype == torch.float32
-    assert (fast - truth).norm() < 2 * (plain - truth).norm() + 1e-3
+    assert (fast - reference).norm() < 2 * (plain - reference).norm() + 1e-3
 
 
 def test_a_trial_changes_nothing() -> None:
@@ -101,7 +103,7 @@ def test_a_trial_changes_nothing() -> None:
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
-def test_where_it_fails_the_plain_network_is_used(
+def test_if_the_trial_fails_the_plain_network_is_used(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def failing(*arguments: object) -> Tensor:

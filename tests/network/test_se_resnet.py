@@ -1,4 +1,4 @@
-"""The network: the published shape, a plain twin of each part that has a fast form."""
+"""The network: its published shape, its parts against their formulas."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from leadwise.network.se_resnet import Dropout, SEResNet, SqueezeExcitation, forward_operations, parameter_count
+from leadwise.network.se_resnet import Dropout, SEResNet, SqueezeExcitation, forward_operations, mean_over_time
 from leadwise.recipes import QUICK, NetworkRecipe
 
 TINY = NetworkRecipe(stem_channels=4, block_channels=(4, 8), reduction=2)
 
 
 def test_published_network_has_the_published_number_of_parameters() -> None:
-    assert parameter_count(SEResNet(NetworkRecipe())) == 8_837_060
+    assert sum(parameter.numel() for parameter in SEResNet(NetworkRecipe()).parameters()) == 8_837_060
 
 
 def test_every_layer_shortens_time_as_published() -> None:
@@ -96,9 +96,11 @@ def test_dropout_has_the_statistics_of_torch_s_own() -> None:
     assert x.grad is not None and torch.equal(x.grad, y.detach())
 
 
-def test_dropout_rests_in_evaluation() -> None:
+def test_dropout_does_nothing_in_evaluation_and_at_probability_0() -> None:
     x = torch.randn(10)
     assert torch.equal(Dropout(0.2).eval()(x), x)
+    before = torch.get_rng_state()
+    assert torch.equal(Dropout(0.0).train()(x), x) and torch.equal(torch.get_rng_state(), before)
 
 
 def test_same_seed_same_dropout() -> None:
@@ -110,7 +112,7 @@ def test_same_seed_same_dropout() -> None:
 
 
 @pytest.mark.parametrize("recipe, samples", [(NetworkRecipe(), 4096), (QUICK.network, 1111)])
-def test_operations_are_those_of_all_layers(recipe: NetworkRecipe, samples: int) -> None:
+def test_operations_are_the_sum_over_all_layers(recipe: NetworkRecipe, samples: int) -> None:
     counted = 0
 
     def count(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
@@ -128,5 +130,12 @@ def test_operations_are_those_of_all_layers(recipe: NetworkRecipe, samples: int)
     assert forward_operations(recipe, samples) == counted
 
 
-def test_training_of_the_published_network_takes_9_6_thousand_million_operations_a_window() -> None:
+def test_training_of_the_published_network_takes_9_65e9_operations_per_window() -> None:
     assert 3 * forward_operations(NetworkRecipe(), 4096) == pytest.approx(9.65e9, rel=0.01)
+
+
+@pytest.mark.parametrize(("dtype", "expected"), [(torch.bfloat16, torch.float32), (torch.float64, torch.float64)])
+def test_means_over_time_are_at_least_in_fp32(dtype: torch.dtype, expected: torch.dtype) -> None:
+    x = torch.randn(2, 3, 40).to(dtype)
+    means = mean_over_time(x)
+    assert means.dtype == expected and torch.equal(means, x.to(expected).mean(2))

@@ -1,6 +1,6 @@
-"""Stands in for the organisers' driver.py of 2020: driver.py MODEL DATA OUTPUT. Written from the contract alone.
+"""Imitate the organisers' driver.py of 2020: driver.py MODEL DATA OUTPUT. Written from the contract alone.
 
-Like theirs it catches nothing: a recording that raises ends the run.
+Like theirs it catches no exception: a recording that raises ends the run.
 """
 
 import sys
@@ -13,13 +13,13 @@ from run_12ECG_classifier import load_12ECG_model, run_12ECG_classifier
 
 
 def write(path: Path, name: str, classes: list[str], labels: list[int], scores: list[float]) -> None:
-    """The four lines of an output; what is no string, int or float here fails on purpose."""
+    """Write the four lines of an output; fail for values that are not strings, ints or floats."""
     lines = [f"#{name}", ",".join(classes), ",".join(f"{label:d}" for label in labels), ",".join(map(repr, scores))]
     path.write_text("\n".join(lines) + "\n")
 
 
 def main(model_folder: str, data_folder: str, output_folder: str) -> None:
-    """Loads once, then runs recording by recording in the order of the folder."""
+    """Load once, then score the recordings in the order of the folder."""
     Path(output_folder).mkdir(exist_ok=True)
     files = [file for file in Path(data_folder).iterdir() if file.name.lower().endswith("mat") and file.name[0] != "."]
     model = load_12ECG_model(model_folder)

@@ -1,6 +1,6 @@
-"""Stands in for the organisers' test_model.py of 2021: test_model.py MODEL DATA OUTPUT. Written from the contract.
+"""Imitate the organisers' test_model.py of 2021: test_model.py MODEL DATA OUTPUT. Written from the contract.
 
-Theirs turns an exception of run_model into an empty output; here it goes on, so that the test sees it.
+Theirs turns an exception of run_model into an empty output; this one raises it, so that the test sees it.
 """
 
 import sys
@@ -15,20 +15,20 @@ STANDARD = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5",
 
 
 def lead_set(header: str) -> tuple[str, ...]:
-    """The leads of a header's signal lines, in standard order."""
+    """Return the leads of a header's signal lines, in standard order."""
     lines = [line for line in header.splitlines() if not line.startswith("#")]
     leads = [line.split()[-1] for line in lines[1 : 1 + int(lines[0].split()[1])]]
     return tuple(sorted(leads, key=STANDARD.index))
 
 
 def write(path: Path, name: str, classes: list[str], labels: list[int], probabilities: list[float]) -> None:
-    """The four lines of an output."""
+    """Write the four lines of an output."""
     rows = [classes, [int(label) for label in labels], [float(probability) for probability in probabilities]]
     path.write_text("\n".join([f"#{name}", *(",".join(map(str, row)) for row in rows)]) + "\n")
 
 
 def main(model_folder: str, data_folder: str, output_folder: str) -> None:
-    """Loads the model once for each lead set that occurs, then runs recording by recording."""
+    """Load the model once for each lead set, then score the recordings."""
     Path(output_folder).mkdir(exist_ok=True)
     headers = {path: path.read_text() for path in sorted(Path(data_folder).glob("*.hea"))}
     models = {leads: load_model(model_folder, leads) for leads in sorted({lead_set(text) for text in headers.values()})}

@@ -1,4 +1,4 @@
-"""Stands in for the organisers' train_model.py of 2021: train_model.py DATA MODEL. Written from the contract alone."""
+"""Imitate the organisers' train_model.py of 2021: train_model.py DATA MODEL. Written from the contract alone."""
 
 import sys
 

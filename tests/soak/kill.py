@@ -1,11 +1,11 @@
-"""Trainings that are killed (kill -9) at random moments and started again: the model must equal the uninterrupted one.
+"""Kill trainings (kill -9) at random moments and resume them: the model must equal the uninterrupted one.
 
     python -m tests.soak.kill --kills 20 [--minutes 60] [--seed 1] [--folder FOLDER]
 
-Simulated recordings, recipe quick with two epochs and 16 simulated ECGs to begin with, one thread. Each cycle trains
-into a new folder with some kills on the way, two thirds of them at random moments, the others as soon as a half-written
-file of some kind is there, until the command ends by itself, then compares every network's bytes and model.json but for
-its times. Prints what was on the disk at each kill, and exits with 1 at the first difference.
+Simulated recordings, recipe quick with two epochs and 16 simulated ECGs for the initial weights, one thread. Each cycle
+trains into a new folder with several kills, two thirds of them at random moments, the others as soon as a partial file
+of some kind exists, until the command ends by itself. Then every network's bytes and model.json without its times are
+compared. Prints what was on the disk at each kill, and exits with 1 at the first difference.
 """
 
 from __future__ import annotations
@@ -27,8 +27,10 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load
 
+from leadwise.util.files import PARTIAL
+
 ROOT = Path(__file__).resolve().parents[2]
-# half-written ones, and a network that model.json does not describe yet: a third of the kills
+# partial files, and a network that model.json does not reference yet: a third of the kills
 FILES = ("checkpoint/.prepared.*", "checkpoint/simulated.*", "checkpoint/.fold*", ".fold*", ".model*", "fold*.new")
 TIMES = ("seconds", "recordings_per_second", "mfu", "seconds_left")
 OPTIONS = ["--recipe", "quick", "--simulated", "16", "--epochs", "2", "--no-pages"]
@@ -36,14 +38,14 @@ OPTIONS += ["--jobs", "1", "--threads", "1", "--device", "cpu"]
 
 
 def start(data: Path, model: Path, *options: str) -> subprocess.Popen[str]:
-    """A training process; what it prints, errors too, can be read from its stdout."""
+    """Start a training; its output and errors can be read from stdout."""
     environ = {name: value for name, value in os.environ.items() if not name.startswith("LEADWISE_")}
     command = [sys.executable, "train_model.py", str(data), str(model), *OPTIONS, *options]
     return subprocess.Popen(command, cwd=ROOT, env=environ, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def train(data: Path, model: Path, *options: str) -> float:
-    """An uninterrupted training; the seconds that it took after its first line. Raises RuntimeError where it fails."""
+    """Run an uninterrupted training; return its seconds after the first line. Raises RuntimeError if it fails."""
     process = start(data, model, *options)
     first = first_line(process)
     began = time.monotonic()
@@ -54,20 +56,20 @@ def train(data: Path, model: Path, *options: str) -> float:
 
 
 def first_line(process: subprocess.Popen[str]) -> str:
-    """Waits for the first line: until then Python loads its libraries, which is no moment of interest."""
+    """Wait for the first line: before it Python loads its libraries, and kills show nothing."""
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 def without_times(value: Any) -> Any:
-    """JSON without how long anything took."""
+    """Return JSON without times."""
     if isinstance(value, dict):
         return {key: without_times(each) for key, each in value.items() if key not in TIMES}
     return [without_times(each) for each in value] if isinstance(value, list) else value
 
 
 def contents(model: Path) -> dict[str, Any]:
-    """Each file of a model folder: bytes, or JSON without times."""
+    """Return the content of each file of a model folder: bytes, or JSON without times."""
     found: dict[str, Any] = {}
     for path in sorted(model.rglob("*")):
         if path.is_file():
@@ -79,13 +81,13 @@ def contents(model: Path) -> dict[str, Any]:
 
 
 def differences(model: Path, other: Path) -> list[str]:
-    """The files of two model folders whose contents differ, networks with the tensors that do."""
-    found, told = (contents(model), contents(other)), []
-    for name in sorted({name for one in found for name in one}):
-        one, two = (each.get(name) for each in found)
+    """Return the files of two model folders that differ, networks with the tensors that differ."""
+    folders, differing = (contents(model), contents(other)), []
+    for name in sorted({name for folder in folders for name in folder}):
+        one, two = (folder.get(name) for folder in folders)
         if one != two:
-            told.append(f"{name}: {_unequal(one, two)}" if name.endswith(".safetensors") and one and two else name)
-    return told
+            differing.append(f"{name}: {_unequal(one, two)}" if name.endswith(".safetensors") and one and two else name)
+    return differing
 
 
 def _unequal(one: bytes, other: bytes) -> str:
@@ -94,15 +96,15 @@ def _unequal(one: bytes, other: bytes) -> str:
 
 
 def moment(model: Path) -> str:
-    """What a killed training was doing, by what it left."""
+    """Return what a killed training was doing, by its files."""
     names = [path.name for path in model.rglob("*")] if model.exists() else []
     if any(name.startswith("simulated.") for name in names):
-        return "simulating, or learning from simulated ECGs"
-    half = [name for name in names if ".half-written-" in name]
+        return "simulating, or training on simulated ECGs"
+    partial = [name for name in names if PARTIAL in name]
     if any(name.startswith(".prepared.") for name in names):
         return "preparing"
-    if half:
-        return "saving a network or checkpoint" if half[0].startswith(".fold") else "saving model.json or run.json"
+    if partial:
+        return "saving a network or checkpoint" if partial[0].startswith(".fold") else "saving model.json or run.json"
     if any(name.endswith(".new") for name in names):
         return "between a network and model.json"
     if "checkpoint" not in names:
@@ -112,17 +114,17 @@ def moment(model: Path) -> str:
 
 
 def kill_and_resume(data: Path, model: Path, occasions: list[float | str]) -> list[str]:
-    """Trains into `model`, killed on each of these occasions (where the run gets so far), at last to the end.
+    """Train into `model`, killed on each occasion that the run reaches, at last without a kill.
 
-    An occasion is a number of seconds after the first line, or a pattern: as soon as the model folder has such a file.
-    Returns the moments of the kills. Raises RuntimeError where the training fails by itself.
+    An occasion is a number of seconds after the first line, or the first moment at which a file in the model folder
+    matches a pattern. Returns the moments of the kills. Raises RuntimeError if the training fails by itself.
     """
     moments = []
     for occasion in occasions:
         process = start(data, model)
         printed = first_line(process)
         began = time.monotonic()
-        while process.poll() is None and not has_come(occasion, time.monotonic() - began, model):
+        while process.poll() is None and not is_due(occasion, time.monotonic() - began, model):
             time.sleep(0.001)
         process.kill()
         printed += process.communicate()[0]
@@ -136,33 +138,33 @@ def kill_and_resume(data: Path, model: Path, occasions: list[float | str]) -> li
     return moments
 
 
-def has_come(occasion: float | str, seconds: float, model: Path) -> bool:
-    """Whether it is time for the kill, so many seconds after the first line."""
+def is_due(occasion: float | str, seconds: float, model: Path) -> bool:
+    """Return whether it is time for the kill, `seconds` after the first line."""
     return any(model.glob(occasion)) if isinstance(occasion, str) else seconds >= occasion
 
 
 def simulate(folder: Path, recordings: int) -> Path:
-    """A data folder of simulated recordings."""
+    """Write a data folder of simulated recordings."""
     command = [sys.executable, "-m", "leadwise.simulate", folder, "--recordings", recordings, "--seed", 1]
     subprocess.run([str(word) for word in command], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder
 
 
 def main() -> int:
-    """Runs cycles until there were enough kills and enough minutes; returns the exit status."""
+    """Run cycles until there were enough kills and enough minutes; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--minutes", type=float, default=0)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--recordings", type=int, default=60)
-    parser.add_argument("--folder", type=Path, help="where to work; a temporary folder where none is given")
+    parser.add_argument("--folder", type=Path, help="where to work; by default a temporary folder")
     options = parser.parse_args()
     dice = random.Random(options.seed)
     with tempfile.TemporaryDirectory(prefix="kill.", dir=options.folder) as folder:
         work = Path(folder)
         data = simulate(work / "data", options.recordings)
-        whole = work / "whole"
-        seconds = train(data, whole)
+        uninterrupted = work / "uninterrupted"
+        seconds = train(data, uninterrupted)
         print(f"uninterrupted: {seconds:.1f} s", flush=True)
         began, moments, cycles = time.monotonic(), Counter[str](), 0
         while moments.total() < options.kills or time.monotonic() - began < 60 * options.minutes:
@@ -171,8 +173,8 @@ def main() -> int:
             occasions = [dice.choice(FILES) if dice.random() < 0.3 else dice.uniform(0, seconds) for _ in kills]
             moments.update(kill_and_resume(data, model, occasions))
             cycles += 1
-            if differing := differences(model, whole):
-                print(f"cycle {cycles}: another model than the uninterrupted one: {differing}", flush=True)
+            if differing := differences(model, uninterrupted):
+                print(f"cycle {cycles}: differs from the uninterrupted model: {differing}", flush=True)
                 return 1
             shutil.rmtree(model)
             print(f"{cycles} cycles, {moments.total()} kills, equal bytes: {dict(moments)}", flush=True)

@@ -1,11 +1,11 @@
-"""The driver's memory over many recordings: flat after the first thousand, or this says so.
+"""Check that the driver's memory stays constant over many recordings.
 
     python -m tests.soak.memory [--recordings 20000] [--batch-size 64] [--folder FOLDER]
 
-A model of recipe quick is trained for one epoch on 60 simulated recordings of 6 to 60 s; the driver then answers as
-many recordings as asked for: their headers under new names, their signals by hard links. Prints the driver's resident
-memory and the outputs there are each few seconds, then its largest beyond the first thousand outputs against the first
-value after them. Exits with 1 where that is more than 5 %, or where an output is missing.
+Trains a model of recipe quick for one epoch on 60 simulated recordings of 6 to 60 s, then runs the driver on many
+recordings: new headers with hard-linked signals. Prints the driver's resident memory and its number of outputs, then
+the largest memory after the first thousand outputs against the first value after them. Exits with 1 if that is more
+than 5 % higher, or if an output is missing.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-FIRST = 1000  # recordings until which libraries, buffers and caches may still grow
-MOST_GROWTH = 0.05
+FIRST = 1000  # recordings during which libraries, buffers and caches may still grow
+MAX_GROWTH = 0.05
 
 
 def multiplied(source: Path, target: Path, recordings: int) -> None:
-    """So many recordings of those in `source`, each under a name of its own."""
+    """Write `recordings` copies of those in `source` under new names."""
     target.mkdir()
     headers = sorted(source.rglob("*.hea"))
     for number, header in zip(range(recordings), itertools.cycle(headers), strict=False):
@@ -36,23 +36,23 @@ def multiplied(source: Path, target: Path, recordings: int) -> None:
 
 
 def command(*arguments: object) -> list[str]:
-    """A command of the project, in this Python."""
+    """Return a command of the project, in this Python."""
     return [sys.executable, *map(str, arguments)]
 
 
 def resident(pid: int) -> float:
-    """A process's resident memory in MiB."""
+    """Return a process's resident memory in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     return next((int(line.split()[1]) / 1024 for line in lines if line.startswith("VmRSS")), 0.0)
 
 
 def count(folder: Path) -> int:
-    """The files in a folder; 0 where it is not there yet."""
+    """Return the number of files in a folder; 0 if it does not exist yet."""
     return sum(1 for _ in folder.iterdir()) if folder.exists() else 0
 
 
 def watch(process: subprocess.Popen[bytes], output: Path, seconds: float) -> list[tuple[int, float]]:
-    """(outputs, MiB) each so many seconds, until the process ends."""
+    """Return (outputs, MiB) every few seconds until the process ends."""
     samples = []
     while process.poll() is None:
         outputs = count(output)
@@ -64,11 +64,11 @@ def watch(process: subprocess.Popen[bytes], output: Path, seconds: float) -> lis
 
 
 def main() -> int:
-    """Runs the command; returns its exit status."""
+    """Run the command; return its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--recordings", type=int, default=20_000)
     parser.add_argument("--batch-size", type=int, default=64)
-    parser.add_argument("--every", type=float, default=1.0, help="seconds between two looks")
+    parser.add_argument("--every", type=float, default=1.0, help="seconds between two samples")
     parser.add_argument("--folder", type=Path)
     options = parser.parse_args()
     quick = ("--recipe", "quick", "--epochs", 1, "--jobs", 1, "--threads", 1, "--device", "cpu")
@@ -86,7 +86,7 @@ def main() -> int:
     growth = max(later) / later[0] - 1 if later else float("nan")
     sizes = f"{later[0]:.1f} MiB, at most {max(later):.1f} ({growth:+.1%}), at the end {later[-1]:.1f}" if later else ""
     print(f"{outputs} outputs; {len(later)} samples after {FIRST}: first {sizes}")
-    return 0 if process.returncode == 0 and outputs == options.recordings and growth <= MOST_GROWTH else 1
+    return 0 if process.returncode == 0 and outputs == options.recordings and growth <= MAX_GROWTH else 1
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
-"""Three training steps with given windows: python tests/training/distributed_steps.py FOLDER [RANK SIZE PORT]; see
-test_distributed.py, which starts one such process, or two that share the batches."""
+"""Take three training steps on fixed windows: python tests/training/distributed_steps.py FOLDER [RANK SIZE PORT].
+
+test_distributed.py starts one such process, or two that share the batches.
+"""
 
 from __future__ import annotations
 
@@ -21,38 +23,38 @@ from leadwise.training.epoch import train_batch  # noqa: E402
 from leadwise.training.examples import Examples  # noqa: E402
 from leadwise.training.fold_state import FoldState  # noqa: E402
 from leadwise.training.validation import predict  # noqa: E402
-from tests.training.test_fold import make_dataset  # noqa: E402
+from tests.training.folds import make_dataset  # noqa: E402
 
-KERNELS = (7, 5)  # columns.py serves the first on a CPU, the plain network the second
+KERNELS = (7, 5)  # the first has a fast form on a CPU, the second has not
 
 
 def recipe(kernel: int) -> Recipe:
-    """A small network without dropout."""
+    """Return a recipe of a small network without dropout."""
     network = NetworkRecipe(stem_channels=8, block_channels=(8, 16), reduction=2, dropout=0.0, kernel=kernel)
     signal = SignalRecipe(window=256, overlap=32)
     return Recipe("steps", signal=signal, network=network, training=TrainingRecipe(batch_size=7))
 
 
 def main(folder: Path) -> None:
-    """Writes weights, statistics, losses and probabilities as `rankN.safetensors`."""
+    """Write weights, statistics, losses and probabilities as `rankNofSIZE.safetensors`."""
     torch.set_num_threads(1)
     dataset = make_dataset([300, 200, 256, 600] * 6)
     found = {}
     with process_group() as group:
         for kernel in KERNELS:
-            run = FoldState.begin(recipe(kernel), 7, CPU, group=group)
+            state = FoldState.begin(recipe(kernel), 7, CPU, group=group)
             examples = Examples.of(dataset, CPU.device)
-            run.networks.network.train()
+            state.networks.network.train()
             losses = []
             for step in range(3):
                 batch = (torch.arange(7) * 3 + step) % len(dataset)  # seven: the two shares are of unequal size
                 offsets = torch.arange(7) * 5 - 15
-                losses.append(train_batch(run, examples, batch, offsets))
+                losses.append(train_batch(state, examples, batch, offsets))
             found[f"{kernel}.losses"] = torch.stack(losses)
             members = np.arange(9)
-            probabilities = predict(run, examples, dataset.lengths, members)
+            probabilities = predict(state, examples, dataset.lengths, members)
             found[f"{kernel}.probabilities"] = torch.from_numpy(probabilities)
-            found |= {f"{kernel}.{name}": value.clone() for name, value in run.networks.network.state_dict().items()}
+            found |= {f"{kernel}.{name}": value.clone() for name, value in state.networks.network.state_dict().items()}
         save_file(found, folder / f"rank{group.rank}of{group.size}.safetensors")
 
 

@@ -1,4 +1,4 @@
-"""Several processes on one CPU: they follow one process, share the folds or the batches, and carry on."""
+"""Several processes on one CPU: they give the result of one process, share folds or batches, and resume."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from leadwise.network.devices import CPU
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import QUICK
-from leadwise.training.distributed import SINGLE_PROCESS, process_group, synchronise_norms
+from leadwise.training.distributed import SINGLE_PROCESS, ProcessGroup, process_group, synchronise_norms
+from leadwise.training.epoch import train_epoch
+from leadwise.training.fold_state import FoldState
 from tests.soak import kill
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -42,7 +45,7 @@ def steps(folder: Path, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, cwd=ROOT, env=environment())
 
 
-def test_two_processes_follow_one(tmp_path: Path) -> None:
+def test_two_processes_give_the_weights_of_one(tmp_path: Path) -> None:
     port = free_port()
     processes = [steps(tmp_path), steps(tmp_path, "0", "2", port), steps(tmp_path, "1", "2", port)]
     try:
@@ -57,14 +60,14 @@ def test_two_processes_follow_one(tmp_path: Path) -> None:
 
 
 def torchrun(data: Path, model: Path, processes: int, *options: str) -> list[str]:
-    """train_model.py by so many processes."""
+    """Return the command that runs train_model.py in so many processes."""
     command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", str(processes)]
     command += ["--master-addr", "127.0.0.1", "--master-port", free_port(), "train_model.py", str(data), str(model)]
     return [*command, "--recipe", "quick", "--jobs", "1", "--threads", "1", "--device", "cpu", "--no-pages", *options]
 
 
 def train(data: Path, model: Path, processes: int, *options: str) -> str:
-    """Runs train_model.py by torchrun; what it printed."""
+    """Run train_model.py by torchrun; return its output."""
     command = torchrun(data, model, processes, *options)
     done = subprocess.run(
         command, cwd=ROOT, env=environment(), capture_output=True, text=True, timeout=TIMEOUT, check=False
@@ -74,9 +77,9 @@ def train(data: Path, model: Path, processes: int, *options: str) -> str:
 
 
 def descendants(process: int) -> list[int]:
-    """A process and all that it and its children started."""
+    """Return the ids of a process and of all that it and its children started."""
     children = Path(f"/proc/{process}/task/{process}/children").read_text().split()
-    return [process, *(one for child in children for one in descendants(int(child)))]
+    return [process, *(found for child in children for found in descendants(int(child)))]
 
 
 def metadata(model: Path) -> dict[str, Any]:
@@ -84,15 +87,15 @@ def metadata(model: Path) -> dict[str, Any]:
     return found
 
 
-def test_folds_go_to_processes_and_are_those_of_one_process(tmp_path: Path) -> None:
+def test_processes_train_folds_that_equal_those_of_one_process(tmp_path: Path) -> None:
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")  # two folds of two epochs
     train(data, tmp_path / "two", 2, *OPTIONS)
     assert not kill.differences(tmp_path / "two", tmp_path / "one")
 
 
-@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="asks Linux which processes there are")
-def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) -> None:
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="Linux lists the processes")
+def test_processes_killed_within_a_fold_resume(tmp_path: Path) -> None:
     data = kill.simulate(tmp_path / "data", 24)
     kill.train(data, tmp_path / "one")
     process = subprocess.Popen(
@@ -102,27 +105,26 @@ def test_all_processes_killed_within_a_fold_and_started_again(tmp_path: Path) ->
     while not any((tmp_path / "two" / "checkpoint").glob("fold*")) and process.poll() is None:
         assert time.monotonic() < end
         time.sleep(0.01)
-    for one in descendants(process.pid):
-        os.kill(one, signal.SIGKILL)
+    for descendant in descendants(process.pid):
+        os.kill(descendant, signal.SIGKILL)
     assert process.wait(TIMEOUT) == -signal.SIGKILL
     assert not (tmp_path / "two" / "model.json").exists()
     train(data, tmp_path / "two", 2, *OPTIONS)
     assert not kill.differences(tmp_path / "two", tmp_path / "one")
 
 
-def test_batches_are_shared_and_a_run_carries_on(tmp_path: Path) -> None:
+def test_processes_share_batches_and_find_a_finished_model(tmp_path: Path) -> None:
     data = kill.simulate(tmp_path / "data", 24)
     options = ("--folds", "3", "--epochs", "1")
     printed = train(data, tmp_path / "model", 2, *options)
-    assert printed.count("epoch 1 of 1") == 3  # one process alone reports
-    assert (
-        len(metadata(tmp_path / "model")["folds"]) == 3 and not metadata(tmp_path / "model")["training"]["unfinished"]
-    )
+    assert printed.count("epoch 1 of 1") == 3  # one process reports
+    found = metadata(tmp_path / "model")
+    assert len(found["folds"]) == 3 and not found["training"]["unfinished"]
     assert not (tmp_path / "model" / "checkpoint").exists()
     assert "nothing to do" in train(data, tmp_path / "model", 2, *options)
 
 
-def test_without_torchrun_a_process_is_alone() -> None:
+def test_without_torchrun_there_is_a_single_process() -> None:
     with process_group() as group:
         assert group is SINGLE_PROCESS and group.is_main
     network = SEResNet(QUICK.network)
@@ -134,11 +136,7 @@ def test_without_torchrun_a_process_is_alone() -> None:
 
 
 def test_more_processes_than_recordings_in_a_batch_are_refused() -> None:
-    from leadwise.network.devices import CPU
-    from leadwise.training import epoch, fold_state
-    from leadwise.training.distributed import ProcessGroup
-
-    run = fold_state.FoldState.begin(QUICK, 1, CPU)
-    run.group = ProcessGroup(0, 64)
+    state = FoldState.begin(QUICK, 1, CPU)
+    state.group = ProcessGroup(0, 64)
     with pytest.raises(ValueError, match="64 processes cannot share batches of 2"):
-        epoch.train_epoch(run, None, torch.arange(2), lambda share: 0.1)  # type: ignore[arg-type]
+        train_epoch(state, None, torch.arange(2), lambda share: 0.1)  # type: ignore[arg-type]

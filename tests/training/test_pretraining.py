@@ -1,4 +1,4 @@
-"""Simulated ECGs that teach the networks before the real ones do."""
+"""Networks pretrained on simulated ECGs."""
 
 from __future__ import annotations
 
@@ -36,82 +36,80 @@ SMALL = dataclasses.replace(
 )
 
 
-def taught(folder: Path, recipe: Recipe = SMALL, limit: float = float("inf")) -> Any:
+def pretrained(folder: Path, recipe: Recipe = SMALL, limit: float = float("inf")) -> Any:
     folder.mkdir(exist_ok=True)
     return pretrain(recipe, folder / "fold-simulated.1", folder, CPU, 1, limit)
 
 
 @pytest.fixture
 def runs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[..., dict[str, Any]]:
-    """Trains recipe `small` with training_code; gives the model folder's contents without times."""
+    """Train recipe `small` with training_code; return the contents of the model folder, without times."""
     monkeypatch.setitem(RECIPES, "small", SMALL)
     write_folder(tmp_path / "data", 24, seed=5, longest=10)
 
     def run(model: Path, **options: Any) -> dict[str, Any]:
-        given = TrainingOptions(recipe="small", precision="fp32", jobs=1, threads=1, pages=False, **options)
-        team_code.training_code(str(tmp_path / "data"), str(model), given)
+        requested = TrainingOptions(recipe="small", precision="fp32", jobs=1, threads=1, pages=False, **options)
+        team_code.training_code(str(tmp_path / "data"), str(model), requested)
         return kill.contents(model)
 
     return run
 
 
 def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -> None:
-    state, metadata = taught(tmp_path / "one")
-    assert (metadata["recordings"], metadata["epochs"], len(metadata["target_prevalence"])) == (26, 2, 24) and max(
-        metadata["target_prevalence"]
-    ) < 1
-    again, _ = taught(tmp_path / "other")
+    state, metadata = pretrained(tmp_path / "one")
+    assert (metadata["recordings"], metadata["epochs"], len(metadata["target_prevalence"])) == (26, 2, 24)
+    assert max(metadata["target_prevalence"]) < 1
+    again, _ = pretrained(tmp_path / "other")
     fresh = FoldState.begin(SMALL, SMALL.training.seed, CPU).networks.network.state_dict()
     for name, value in state.items():
         assert torch.equal(value, again[name])
         assert not value.is_floating_point() or not torch.equal(value, fresh[name]) or "bias" in name
-    # what is finished is not trained again, and the simulated recordings are gone
+    # the finished network is not trained again, and the simulated recordings are removed
     assert sorted(path.name for path in (tmp_path / "one").iterdir() if path.is_dir()) == []
     (tmp_path / "one" / "fold-simulated.1").unlink()
-    assert all(torch.equal(value, state[name]) for name, value in taught(tmp_path / "one")[0].items())
+    assert all(torch.equal(value, state[name]) for name, value in pretrained(tmp_path / "one")[0].items())
     assert not (tmp_path / "one" / "fold-simulated.1").exists()
 
 
 def test_recordings_are_the_same_with_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pretraining, "PART", 10)
+    monkeypatch.setattr(pretraining, "CHUNK", 10)
     one, two = (simulated_dataset(SMALL, tmp_path / str(jobs), jobs, TimePlan(1, 1)) for jobs in (1, 2))
     assert one is not None and two is not None and len(one) == len(two) == 26
     assert np.array_equal(one.samples, two.samples) and np.array_equal(one.labels, two.labels)
-    assert len({signal.tobytes() for signal in np.split(one.samples, one.starts[1:])}) == 26  # each part has its seed
+    assert (
+        len({signal.tobytes() for signal in np.split(one.samples, one.starts[1:])}) == 26
+    )  # each chunk has its own seed
 
 
-def test_all_networks_begin_with_what_simulated_ecgs_taught(
+def test_all_networks_start_from_the_pretrained_weights(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     starts = []
     train_fold = run_module.train_fold
 
-    def noted(*arguments: Any) -> Any:
+    def record(*arguments: Any) -> Any:
         starts.append(arguments[0].initial_weights)
         return train_fold(*arguments)
 
-    monkeypatch.setattr(run_module, "train_fold", noted)
+    monkeypatch.setattr(run_module, "train_fold", record)
     metadata = runs(tmp_path / "model")["model.json"]["training"]
-    state, expected = taught(tmp_path / "alone")
+    state, expected = pretrained(tmp_path / "alone")
     assert len(starts) == 2 and all(torch.equal(value, start[key]) for start in starts for key, value in state.items())
-    assert (
-        metadata["simulated"]
-        == {"recordings": 26, "epochs": 2}
-        == {key: expected[key] for key in metadata["simulated"]}
-    )
+    assert metadata["simulated"] == {"recordings": 26, "epochs": 2}
+    assert metadata["simulated"] == {key: expected[key] for key in metadata["simulated"]}
     assert metadata["recordings"] == 24 and metadata["left_out"] == {}
     assert not (tmp_path / "model" / "checkpoint").exists()
 
 
-def test_what_they_taught_is_kept_as_the_textbook_and_handed_on(
+def test_the_simulation_network_is_kept_and_passed_on(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    hearing = dataclasses.replace(
+    with_network = dataclasses.replace(
         SMALL, decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True)
     )
-    monkeypatch.setitem(RECIPES, "small", hearing)
+    monkeypatch.setitem(RECIPES, "small", with_network)
     found = runs(tmp_path / "model")
-    state, expected = taught(tmp_path / "alone")
+    state, expected = pretrained(tmp_path / "alone")
     kept, sources = load(found[SIMULATION_NETWORK]), len(found["model.json"]["training"]["recordings_per_source"])
     assert all(torch.equal(value, kept[name]) for name, value in state.items())
     assert found["model.json"]["simulation_network"]["target_prevalence"] == expected["target_prevalence"]
@@ -119,35 +117,33 @@ def test_what_they_taught_is_kept_as_the_textbook_and_handed_on(
     model = load_model(tmp_path / "model")
     assert len(model.networks) == 3 and model.rule.thresholds.shape == (2, 24)
     assert runs(tmp_path / "model") == found  # finished
-    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some of them unseen by the first model
     further = runs(tmp_path / "further", init=tmp_path / "model")
-    assert (
-        further[SIMULATION_NETWORK] == found[SIMULATION_NETWORK]
-        and further["fold0.safetensors"] != found["fold0.safetensors"]
-    )
+    assert further[SIMULATION_NETWORK] == found[SIMULATION_NETWORK]
+    assert further["fold0.safetensors"] != found["fold0.safetensors"]
     (tmp_path / "model" / SIMULATION_NETWORK).unlink()
     write_folder(tmp_path / "data", 24, seed=5, longest=10)
-    assert SIMULATION_NETWORK in runs(tmp_path / "model")  # what lacks a network is not finished
+    assert SIMULATION_NETWORK in runs(tmp_path / "model")  # a model that lacks a network is not finished
     plain = runs(tmp_path / "model", simulated=0, fresh=True)
     assert SIMULATION_NETWORK not in plain and plain["model.json"]["simulation_network"] is None
 
 
-def test_none_are_simulated_where_they_are_not_wanted_or_other_networks_are_given(
+def test_none_are_simulated_without_need(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     runs(tmp_path / "model")
     monkeypatch.setattr(run_module, "pretrain", None)  # a call would fail
     assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["simulated"] is None
-    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some that the first model has not seen
+    write_folder(tmp_path / "data", 30, seed=6, longest=10)  # some of them unseen by the first model
     metadata = runs(tmp_path / "further", init=tmp_path / "model")["model.json"]["training"]
     assert metadata["simulated"] is None and metadata["init"]
 
 
-def test_fewer_of_them_are_told(
+def test_missing_simulated_ecgs_are_recorded(
     runs: Callable[..., dict[str, Any]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert runs(tmp_path / "whole")["model.json"]["training"]["shortened"] == ""
-    state, metadata = taught(tmp_path / "alone")
+    assert runs(tmp_path / "uninterrupted")["model.json"]["training"]["shortened"] == ""
+    state, metadata = pretrained(tmp_path / "alone")
     monkeypatch.setattr(run_module, "pretrain", lambda *_: (state, metadata | {"recordings": 20, "epochs": 1}))
     found = runs(tmp_path / "model")["model.json"]["training"]["shortened"]
     assert found == "20 of 26 simulated ECGs, 1 of 2 epochs of them"
@@ -157,13 +153,13 @@ def test_fewer_of_them_are_told(
     assert runs(tmp_path / "plain", simulated=0)["model.json"]["training"]["shortened"] == ""
 
 
-def test_without_time_networks_begin_with_random_weights(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    assert taught(tmp_path, limit=1e-3) is None
+def test_without_time_the_initial_weights_are_random(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    assert pretrained(tmp_path, limit=1e-3) is None
     assert "no time for simulated ECGs" in caplog.text
 
 
 @pytest.mark.parametrize(("where", "name", "call"), [(prepare, "prepare_dataset", 1), (validation, "predict", 2)])
-def test_sigterm_ends_with_143_and_the_command_carries_on(
+def test_sigterm_exits_with_143_and_the_command_resumes(
     runs: Callable[..., dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -171,7 +167,7 @@ def test_sigterm_ends_with_143_and_the_command_carries_on(
     name: str,
     call: int,
 ) -> None:
-    expected, function, calls = runs(tmp_path / "whole"), getattr(where, name), []
+    expected, function, calls = runs(tmp_path / "uninterrupted"), getattr(where, name), []
 
     def terminated(*arguments: Any) -> Any:
         result = function(*arguments)

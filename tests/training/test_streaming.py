@@ -1,4 +1,4 @@
-"""Signals that stay on the host: the same windows, expected or not, and the same training."""
+"""Signals that stay on the host: the same windows, prefetched or not, and the same training."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.network import devices
 from leadwise.network.devices import CPU
 from leadwise.training import epoch, fold_state
 from leadwise.training import examples as examples_module
 from leadwise.training.examples import Examples
 from leadwise.training.fold import train_fold
 from leadwise.training.streaming import HostSamples
-from tests.training.test_fold import TINY, make_dataset, task
+from tests.training.folds import TINY, make_dataset, task
 
 DATASET = make_dataset([300, 40, 256, 600] * 5)
 RESIDENT = Examples.of(DATASET, CPU.device)
@@ -27,12 +26,12 @@ batches = st.lists(st.tuples(st.integers(0, 19), st.integers(-300, 600)), min_si
 
 @given(st.lists(st.tuples(batches, st.booleans(), st.booleans()), max_size=5), st.integers(1, 300))
 def test_streamed_windows_are_the_resident_ones(
-    asked: list[tuple[list[tuple[int, int]], bool, bool]], window: int
+    requests: list[tuple[list[tuple[int, int]], bool, bool]], window: int
 ) -> None:
-    """Some batches are expected and some of those are never taken, as where an epoch is cut short."""
-    calls = [(torch.tensor(batch).unbind(1), expected, taken) for batch, expected, taken in asked]
-    for (indices, offsets), expected, _ in calls:
-        if expected:
+    """Some batches are prefetched, and some of those are never taken, as in an interrupted epoch."""
+    calls = [(torch.tensor(batch).unbind(1), prefetched, taken) for batch, prefetched, taken in requests]
+    for (indices, offsets), prefetched, _ in calls:
+        if prefetched:
             STREAMED.prefetch(indices, offsets, window)
     for (indices, offsets), _, taken in calls:
         if taken:
@@ -40,21 +39,8 @@ def test_streamed_windows_are_the_resident_ones(
             assert torch.equal(found, RESIDENT.windows(indices, offsets, window))
 
 
-def test_what_fits_into_a_gpu_is_half_of_its_free_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (1000, 2000))
-    assert devices.fits(500, torch.device("cuda")) and not devices.fits(501, torch.device("cuda"))
-    assert devices.fits(10**15, torch.device("cpu"))
-
-
-def test_memory_that_pytorch_holds_back_is_free_for_the_next_fold(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (400, 2000))
-    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 700)
-    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 100)
-    assert devices.fits(500, torch.device("cuda")) and not devices.fits(501, torch.device("cuda"))
-
-
-@pytest.mark.parametrize("parts", [2, 4])
-def test_micro_batches_are_fetched_ahead_as_they_are_taken(parts: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("micro_batches", [2, 4])
+def test_micro_batches_are_fetched_ahead_as_they_are_taken(micro_batches: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fetched: list[int] = []
     original = HostSamples._fetch
 
@@ -63,16 +49,16 @@ def test_micro_batches_are_fetched_ahead_as_they_are_taken(parts: int, monkeypat
         return original(self, rows)
 
     monkeypatch.setattr(HostSamples, "_fetch", fetch)
-    run = fold_state.FoldState.begin(TINY, 7, CPU)
-    run.progress.micro_batches = parts
-    epoch.train_epoch(run, Examples.of(DATASET, CPU.device, stream=True), torch.arange(16), lambda share: 0.0)
-    assert fetched == [4 // parts] * (4 * parts)  # each once
+    state = fold_state.FoldState.begin(TINY, 7, CPU)
+    state.progress.micro_batches = micro_batches
+    epoch.train_epoch(state, Examples.of(DATASET, CPU.device, stream=True), torch.arange(16), lambda share: 0.0)
+    assert fetched == [4 // micro_batches] * (4 * micro_batches)  # each once
 
 
 def test_a_streamed_fold_is_the_resident_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     validation = np.arange(len(DATASET)) % 4 == 0
-    whole = train_fold(task(DATASET, validation, TINY, tmp_path / "resident"))
+    resident = train_fold(task(DATASET, validation, TINY, tmp_path / "resident"))
     monkeypatch.setattr(examples_module, "fits", lambda size, device: False)
     streamed = train_fold(task(DATASET, validation, TINY, tmp_path / "streamed"))
-    assert whole is not None and streamed is not None
-    np.testing.assert_array_equal(streamed.probabilities, whole.probabilities)
+    assert resident is not None and streamed is not None
+    np.testing.assert_array_equal(streamed.probabilities, resident.probabilities)

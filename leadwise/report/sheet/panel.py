@@ -1,19 +1,15 @@
-"""The panel below the trace of a sheet: the table of diagnoses, and a map of where the evidence lies.
-
-Draws numbers that it is given, in the order given; knows no model, no thresholds' meaning and no signal.
-"""
+"""Draw the panel below the trace of a sheet: the table of diagnoses, and a map of where the evidence lies."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 
 from leadwise.ecg.leads import STANDARD_LEADS
-from leadwise.report.sheet.layout import GRID_LEFT, GRID_WIDTH, Span, Strip
+from leadwise.report.sheet.layout import GRID_LEFT, GRID_WIDTH, Finding, Span, Strip
 from leadwise.report.sheet.paper import BLACK, BLUE, GREY, ORANGE, PALE, add_box, add_lines, add_text, fitting
 
 TOP, LINE = 57.0, 3.5  # mm: the head's baseline, and from line to line
@@ -23,23 +19,8 @@ MARK, BAR, NUMBER = 6.0, 13.0, 9.0  # widths of columns
 SIZE = 6.2  # points
 
 
-@dataclass(frozen=True)
-class Finding:
-    """A line of the table of diagnoses; sensitivity and PPV are those of validation, where they are known."""
-
-    name: str
-    probability: float
-    threshold: float
-    present: bool
-    sensitivity: float | None = None
-    ppv: float | None = None
-
-
-# ------------------------------------------------------------------------------------------------------------ the table
-
-
 def draw_findings(page: Axes, findings: Sequence[Finding], beside_map: bool) -> None:
-    """The table in two blocks of twelve lines; what is present is marked in words and bold, not by colour alone."""
+    """Draw the table in two blocks of twelve lines; what is present is marked by "yes" and bold, not colour alone."""
     width = (GRID_WIDTH - (MAP_WIDTH + GAP if beside_map else 0) - GAP) / 2
     measured = any(finding.sensitivity is not None or finding.ppv is not None for finding in findings)
     for block in range(0, min(len(findings), 2 * BLOCK_ROWS), BLOCK_ROWS):
@@ -55,41 +36,37 @@ def draw_findings(page: Axes, findings: Sequence[Finding], beside_map: bool) -> 
 
 
 def _draw_finding(page: Axes, finding: Finding, left: float, ends: Sequence[float], y: float) -> None:
-    look: dict[str, Any] = {"color": BLACK if finding.present else GREY}
-    look["fontweight"] = "bold" if finding.present else "normal"
+    style: dict[str, Any] = {"color": BLACK if finding.present else GREY}
+    style["fontweight"] = "bold" if finding.present else "normal"
     bar = _bar_left(ends)
     if finding.present:
-        add_text(page, left, y, "yes", SIZE, **look)
-    name = fitting(finding.name, bar - left - MARK - 1.5, SIZE, look["fontweight"])
-    add_text(page, left + MARK, y, name, SIZE, **look)
+        add_text(page, left, y, "yes", SIZE, **style)
+    name = fitting(finding.name, bar - left - MARK - 1.5, SIZE, style["fontweight"])
+    add_text(page, left + MARK, y, name, SIZE, **style)
     _draw_bar(page, finding, bar, y)
     numbers = (finding.probability, finding.threshold, finding.sensitivity, finding.ppv)
     for end, number, digits in zip(ends, numbers, (3, 2, 2, 2), strict=False):
         known = number is not None and np.isfinite(number)
-        add_text(page, end, y, f"{number:.{digits}f}" if known else "–", SIZE, ha="right", **look)
+        add_text(page, end, y, f"{number:.{digits}f}" if known else "–", SIZE, ha="right", **style)
 
 
 def _bar_left(ends: Sequence[float]) -> float:
-    """Where the bars begin: left of the first column of numbers, which is the probability's too."""
+    """Return the left end of the bars: left of the first column of numbers, the probability."""
     return ends[0] - NUMBER - BAR
 
 
 def _draw_bar(page: Axes, finding: Finding, left: float, y: float) -> None:
-    """The probability as a bar from 0 to 1, the threshold, where there is one, as a tick across it."""
+    """Draw the probability as a bar from 0 to 1, with a tick at the threshold, if there is one."""
     add_box(page, left, y, BAR, 1.7, facecolor="#eeeeee", linewidth=0)
     probability, threshold = np.nan_to_num((finding.probability, finding.threshold)).clip(0, 1).tolist()
     add_box(page, left, y, BAR * probability, 1.7, facecolor=BLUE if finding.present else PALE, linewidth=0)
-    if not np.isfinite(finding.threshold):
-        return
-    x = left + BAR * threshold
-    add_lines(page, [((x, y - 0.5), (x, y + 2.2))], 0.25, BLACK, zorder=3)
-
-
-# -------------------------------------------------------------------------------------------------------------- the map
+    if np.isfinite(finding.threshold):
+        x = left + BAR * threshold
+        add_lines(page, [((x, y - 0.5), (x, y + 2.2))], 0.25, BLACK, zorder=3)
 
 
 def shading(span: Span, strongest: float) -> dict[str, Any]:
-    """How a span looks: blue, the stronger the heavier, is for; orange and hatched is against."""
+    """Return the style of a span: blue for, the darker the stronger; hatched orange against."""
     share = abs(span.weight) / strongest
     if span.weight >= 0:
         return {"facecolor": BLUE, "alpha": 0.42 * share, "linewidth": 0}
@@ -97,28 +74,28 @@ def shading(span: Span, strongest: float) -> dict[str, Any]:
 
 
 def strongest_of(spans: Sequence[Span]) -> float:
-    """The largest weight, for or against, that shading is relative to; 1 where there is none."""
+    """Return the largest weight, for or against, which shading is relative to; 1 without spans."""
     return max((abs(span.weight) for span in spans), default=0.0) or 1.0
 
 
 def draw_map(page: Axes, strips: Sequence[Strip], spans: Sequence[Span], title: str, seconds: float) -> None:
-    """All leads over the whole recording with the spans in them; frames show what is drawn above."""
+    """Draw all leads over the whole recording with the spans in them; frames show what is drawn above."""
     left, right = GRID_LEFT + GRID_WIDTH - MAP_WIDTH + 7, GRID_LEFT + GRID_WIDTH
-    scale = (right - left) / seconds
+    scale, height = (right - left) / seconds, LINE - 0.5
     strongest = strongest_of(spans)
     add_text(page, left - 7, TOP, fitting(title, MAP_WIDTH, 5), 5, color=GREY)
     for lead, name in enumerate(STANDARD_LEADS):
         y = TOP - 0.6 - LINE * (lead + 1)
         add_text(page, left - 7, y, name, 5, color=GREY)
-        add_box(page, left, y - 0.4, right - left, LINE - 0.5, facecolor="#f2f2f2", linewidth=0)
+        add_box(page, left, y - 0.4, right - left, height, facecolor="#f2f2f2", linewidth=0)
         for span in spans:
             if span.lead == lead:
-                width = scale * (span.end - span.start)
-                add_box(page, left + scale * span.start, y - 0.4, width, LINE - 0.5, **shading(span, strongest))
+                x, width = left + scale * span.start, scale * (span.end - span.start)
+                add_box(page, x, y - 0.4, width, height, **shading(span, strongest))
     for strip in strips:
         y, width = TOP - 1.0 - LINE * (strip.lead + 1), scale * min(strip.seconds, seconds - strip.start)
         frame = {"facecolor": "none", "edgecolor": GREY, "linewidth": 0.5, "zorder": 3}
-        add_box(page, left + scale * strip.start, y, width, LINE - 0.5, **frame)
+        add_box(page, left + scale * strip.start, y, width, height, **frame)
     foot = TOP - 1.0 - LINE * len(STANDARD_LEADS) - 2.2
     add_text(page, left, foot, "0", 5, color=GREY)
     if any(span.weight < 0 for span in spans):

@@ -1,4 +1,4 @@
-"""The sheet of one ECG: millimetres that are right, leads in their places, honest about what is missing, safe text."""
+"""Test the ECG sheet: true scale, leads in their places, notes about what is missing, safe text."""
 
 from __future__ import annotations
 
@@ -18,8 +18,7 @@ from PIL import Image
 
 from leadwise.ecg.leads import standard_leads
 from leadwise.ecg.recording import read_recording, recording_from_arrays
-from leadwise.report.sheet.layout import GRID_TOP, Span, column_starts, cut, row_lines
-from leadwise.report.sheet.panel import Finding
+from leadwise.report.sheet.layout import GRID_TOP, Finding, Span, column_starts, cut, row_lines
 from leadwise.report.sheet.paper import figure_bytes, printable
 from leadwise.report.sheet.sheet import Caption, caption_of, draw_sheet, save_sheet
 from leadwise.simulate import simulate
@@ -32,7 +31,7 @@ HOSTILE = "<script>alert(1)</script>&\"'\n\x00\x1b[31m $x^2$ ]]> \\frac{ \u202e\
 
 
 def square_wave(frequency: float = 500, seconds: float = 10.0, height: float = 1.0) -> np.ndarray:
-    """(12, samples): 1 mV from 0.5 to 1.5 s of each 2.5 s, so that each strip has one whole wave."""
+    """Return (12, samples): 1 mV from 0.5 to 1.5 s of each 2.5 s, so that each strip has one complete wave."""
     times = np.arange(round(seconds * frequency)) / frequency % 2.5
     return np.tile(height * ((times >= 0.5) & (times < 1.5)), (12, 1))
 
@@ -46,7 +45,7 @@ class Svg:
         self.height = float(self.root.attrib["viewBox"].split()[3]) / MM
 
     def paths(self, gid: str) -> list[np.ndarray]:
-        """The points (points, 2) of each path in groups of this id."""
+        """Return the points (points, 2) of each path in groups of this id."""
         found = []
         for group in self.root.iter(f"{SVG}g"):
             for path in group.findall(f"{SVG}path") if group.get("id") == gid else ():
@@ -59,7 +58,7 @@ class Svg:
         return points
 
     def texts(self) -> list[tuple[str, float, float]]:
-        """Every text with the place of its baseline."""
+        """Return every text with the position of its baseline."""
         return [
             (text.text or "", float(text.attrib["x"]) / MM, self.height - float(text.attrib["y"]) / MM)
             for text in self.root.iter(f"{SVG}text")
@@ -70,13 +69,10 @@ class Svg:
 
 
 def edges(points: np.ndarray) -> tuple[float, float]:
-    """Where a trace with one square wave crosses the middle of its height, upwards and downwards (mm)."""
+    """Return where a trace with one square wave crosses the middle of its height, upwards and downwards (mm)."""
     high = points[:, 1] > points[:, 1].min() + np.ptp(points[:, 1]) / 2
     steps = np.flatnonzero(np.diff(high.astype(int)))
     return tuple(points[step : step + 2, 0].mean() for step in steps[:2])
-
-
-# -------------------------------------------------------------------------------------------------- millimetres
 
 
 @pytest.mark.parametrize("panel", [False, True])
@@ -114,7 +110,7 @@ def test_pdf_is_a4() -> None:
     assert [float(number) / MM for number in box[1].split()] == pytest.approx([0, 0, 297, 210], abs=0.01)
 
 
-def test_calibration_and_grid_are_true() -> None:
+def test_calibration_marks_and_grid_are_to_scale() -> None:
     svg = Svg(draw_sheet(square_wave(), 500))
     for row in range(1, 5):
         mark = svg.path(f"calibration-{row}")
@@ -135,9 +131,6 @@ def test_scale_does_not_depend_on_sampling_frequency(frequency: int) -> None:
         high = strip.x[strip.y > 5]
         assert strip.y.max() - strip.y.min() == pytest.approx(10)
         assert high[high < strip.left + 60].max() - high.min() == pytest.approx(25, abs=25 / frequency + 1e-9)
-
-
-# -------------------------------------------------------------------------------------------------------- places
 
 
 def test_leads_stand_in_the_usual_order_with_their_names() -> None:
@@ -172,8 +165,8 @@ def test_strips_are_the_samples_and_lie_on_the_paper(
     strips = cut(signal, frequency, start)
     assert [strip.lead for strip in strips] == [*range(12), 1]
     for strip in strips:
-        end = strip.start + strip.seconds
-        inside = [k for k in range(samples) if strip.start - 1e-8 < k / frequency < end + 1e-8]
+        first, end = strip.start * frequency, (strip.start + strip.seconds) * frequency
+        inside = [k for k in range(samples) if first - 1e-6 <= k <= end + 1e-6]
         values = signal[strip.lead, inside]
         assert strip.y == pytest.approx(10 * (values - np.median(values)), abs=1e-6 * max(scale, 1))
         assert strip.x.min() >= strip.left - 1e-3
@@ -183,21 +176,18 @@ def test_strips_are_the_samples_and_lie_on_the_paper(
         assert bottom < lines[3] <= lines[2] <= lines[1] <= lines[0] < GRID_TOP
 
 
-def test_what_fits_stays_on_the_paper_and_the_rest_is_said() -> None:
+def test_traces_stay_inside_the_grid_or_a_note_names_their_leads() -> None:
     svg = Svg(draw_sheet(square_wave(height=2.5), 500))
     assert all(svg.path(f"lead-{name}")[:, 1].max() < GRID_TOP for name in LEADS)
-    assert "beyond the paper" not in svg.words()
+    assert "Exceeds the grid" not in svg.words()
     signal = square_wave()
     signal[9] *= 1e12
     svg = Svg(draw_sheet(signal, 500))
-    assert "Goes beyond the paper: V4" in svg.words()
+    assert "Exceeds the grid: V4" in svg.words()
     assert svg.path("lead-V4").max() < 300
 
 
-# ---------------------------------------------------------------------------------------- long, short and missing
-
-
-def test_of_a_long_recording_ten_seconds_are_drawn_and_it_says_so() -> None:
+def test_ten_seconds_of_a_long_recording_are_drawn_with_a_note() -> None:
     signal = np.concatenate([square_wave(), 2 * square_wave(seconds=5)], axis=1)
     first = Svg(draw_sheet(signal, 500))
     assert "Drawn: 0 to 10 s of 15 s" in first.words()
@@ -208,7 +198,7 @@ def test_of_a_long_recording_ten_seconds_are_drawn_and_it_says_so() -> None:
     assert ("15 s" in {text for text, _, _ in later.texts()}) and ("5" in {text for text, _, _ in later.texts()})
 
 
-def test_of_a_short_recording_every_lead_is_seen_and_the_rest_is_blank() -> None:
+def test_every_lead_of_a_short_recording_is_visible() -> None:
     svg = Svg(draw_sheet(square_wave(seconds=6), 500))
     for name in LEADS:
         points = svg.path(f"lead-{name}")
@@ -226,11 +216,11 @@ def test_columns_move_only_where_there_is_no_signal() -> None:
 
 
 @pytest.mark.parametrize("samples", [1, 2, 100])
-def test_a_few_samples_are_a_sheet_too(samples: int) -> None:
+def test_a_few_samples_can_be_drawn(samples: int) -> None:
     assert b"nan" not in figure_bytes(draw_sheet(np.ones((12, samples)), 500), "svg").lower()
 
 
-def test_missing_leads_are_said_and_not_drawn() -> None:
+def test_missing_leads_are_named_and_not_drawn() -> None:
     signal = square_wave()
     signal[[5, 10]] = 0
     svg = Svg(draw_sheet(signal, 500))
@@ -240,14 +230,14 @@ def test_missing_leads_are_said_and_not_drawn() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf])
-def test_refuses_values_that_are_no_numbers(bad: float) -> None:
+def test_values_that_are_not_finite_are_refused(bad: float) -> None:
     signal = square_wave()
     signal[3, 7] = bad
     with pytest.raises(ValueError, match="NaN"):
         draw_sheet(signal, 500)
 
 
-def test_refuses_what_cannot_be_drawn() -> None:
+def test_impossible_signals_frequencies_starts_and_spans_are_refused() -> None:
     signal = square_wave()
     for wrong in (signal[:11], signal[0], signal[:, :0]):
         with pytest.raises(ValueError, match=r"12, samples|start"):
@@ -263,10 +253,7 @@ def test_refuses_what_cannot_be_drawn() -> None:
             draw_sheet(signal, 500, spans=[Span(*span)])
 
 
-# -------------------------------------------------------------------------------------------- words and evidence
-
-
-def test_caption_says_who_it_is() -> None:
+def test_the_caption_has_age_sex_and_heart_rate() -> None:
     assert Caption("A1", 74, "male", 71.6).person == "74 years · male · heart rate 72/min"
     assert Caption("A1").person == "age unknown · sex unknown · heart rate unclear"
     assert Caption(age=300, sex="female").person.startswith("over 89 years · female")
@@ -281,14 +268,14 @@ def test_caption_of_a_recording_has_its_rate_and_repairs() -> None:
     assert (caption.name, caption.age, caption.sex) == ("E00001", 74, "male")
     assert caption.rate is not None
     assert 38 < caption.rate < 60
-    assert caption.notes == ("put right or doubtful: wrong-gain",)
+    assert caption.notes == ("repaired or doubtful: wrong-gain",)
     svg = Svg(draw_sheet(standard_leads(recording, "mV").values, 500, caption))
-    assert "Put right or doubtful: wrong-gain" in svg.words()
+    assert "Repaired or doubtful: wrong-gain" in svg.words()
     assert "E00001" in svg.words()
 
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_hostile_names_are_only_text(kind: str) -> None:
+def test_hostile_names_remain_text(kind: str) -> None:
     findings = [Finding(HOSTILE, 0.9, 0.5, True), Finding("W" * 500, 0.1, 0.5, False)]
     caption = Caption(HOSTILE, notes=(HOSTILE,))
     spans = [Span(0, 1, 2, 1)]
@@ -309,7 +296,7 @@ def test_printable_text_is_one_short_line(text: str, limit: int) -> None:
     assert shown.isprintable()
 
 
-def test_the_font_has_every_character_that_is_let_through() -> None:
+def test_the_font_has_every_printable_character() -> None:
     font = matplotlib.ft2font.FT2Font(matplotlib.font_manager.findfont("DejaVu Sans"))
     letters = {character for code in range(0x3000) for character in printable(chr(code))}
     assert {letter for letter in letters if not font.get_char_index(ord(letter))} == set()
@@ -330,7 +317,7 @@ def test_the_table_has_every_diagnosis_in_the_order_given() -> None:
     assert "Diagnoses: diagnosis 0, diagnosis 5," in (title.text or "")
 
 
-def test_spans_are_shaded_where_they_are() -> None:
+def test_spans_are_shaded_at_their_position() -> None:
     spans = [Span(1, 0.5, 1.0, 2.0), Span(6, 4.0, 6.0, -1.0), Span(11, 0.0, 5.0, 1.0)]
     svg = Svg(draw_sheet(square_wave(), 500, spans=spans, spans_title="shaded: atrial fibrillation"))
     boxes = [(round(p[:, 0].min(), 2), round(np.ptp(p[:, 0]), 2), p) for p in svg.paths("evidence")]
@@ -343,11 +330,8 @@ def test_spans_are_shaded_where_they_are() -> None:
     assert {"shaded: atrial fibrillation", "hatched: against"} <= {text for text, _, _ in svg.texts()}
 
 
-# ---------------------------------------------------------------------------------------------------------- files
-
-
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
-def test_the_same_sheet_gives_the_same_bytes_whatever_the_user_has_configured(tmp_path: Path, kind: str) -> None:
+def test_a_sheet_has_the_same_bytes_whatever_the_user_has_configured(tmp_path: Path, kind: str) -> None:
     def draw(path: Path) -> bytes:
         spans = [Span(2, 1, 2, -1), Span(1, 1, 2, 1)]
         save_sheet(path, draw_sheet(square_wave(), 500, Caption("A1"), spans=spans), dpi=100)
@@ -372,9 +356,9 @@ def test_other_endings_are_refused_and_leave_no_file(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_draws_without_pyplot_and_torch(tmp_path: Path) -> None:
+def test_drawing_needs_neither_pyplot_nor_torch(tmp_path: Path) -> None:
     program = (
-        "import sys, numpy; from leadwise.report.sheet import *; "
+        "import sys, numpy; from leadwise.report.sheet.sheet import *; "
         "save_sheet(sys.argv[1], draw_sheet(numpy.ones((12, 50)), 50)); "
         "print({'matplotlib.pyplot', 'torch'} & set(sys.modules))"
     )
@@ -383,7 +367,7 @@ def test_draws_without_pyplot_and_torch(tmp_path: Path) -> None:
     assert done.stdout == "set()\n"
 
 
-def test_real_recordings_draw(shared_folder: Path) -> None:
+def test_real_recordings_can_be_drawn(shared_folder: Path) -> None:
     for name in ("A0001", "S0001"):
         recording = read_recording(shared_folder / "data" / "challenge" / name)
         signal = standard_leads(recording, "mV")
