@@ -17,10 +17,28 @@ from typing import Any, TypeVar
 import click
 from click.core import ParameterSource
 
-from leadwise.options import KNOWN_VARIABLES, Option, Options, Origin, Switch
+from leadwise.options import KNOWN_VARIABLES, Kind, Option, Options, Origin
 
 PREFIX = "LEADWISE"
 Table = TypeVar("Table", bound=Options)
+
+
+class _KindType(click.ParamType[Any]):
+    """A click type that checks and converts text as a `Kind` says."""
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind, self.name = kind, kind.metavar
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Return the value of a text; keep other values, which are defaults."""
+        try:
+            return self.kind.convert(value) if isinstance(value, str) else value
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+
+
+class _SwitchType(_KindType, click.types.BoolParamType):
+    """The same for a pair of flags, for which click wants a boolean type."""
 
 
 class _Command(click.Command):
@@ -102,10 +120,10 @@ def _run(made: click.Command, argv: Sequence[str]) -> int:
 
 def _click_option(one: Option) -> click.Option:
     text = f"{one.help} [{one.variable}; default: {one.default}]"
-    if isinstance(one.kind, Switch):
+    if one.kind.is_switch:
         flags = f"{one.flag}/{one.flag.replace('--', '--no-', 1)}"
-        return click.Option([flags], default=None, help=text, type=one.kind)
-    return click.Option([one.flag], default=None, help=text, type=one.kind, metavar=one.kind.name)
+        return click.Option([flags], default=None, help=text, type=_SwitchType(one.kind))
+    return click.Option([one.flag], default=None, help=text, type=_KindType(one.kind), metavar=one.kind.metavar)
 
 
 def _check_variables() -> None:

@@ -1,7 +1,7 @@
 """Define the options of every command as dataclasses: one field per option, one table per command.
 
 The field `batch_size` is the flag `--batch-size` and the variable `LEADWISE_BATCH_SIZE`. `command_line.py` makes click
-commands from these tables; a program may construct a table directly. Imports no torch.
+commands from these tables; a program may construct a table directly, which needs no click.
 """
 
 from __future__ import annotations
@@ -13,28 +13,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import click
-
 from leadwise.recipes import DEFAULT_RECIPE, RECIPES
 
 
-class Kind(click.ParamType[Any]):
-    """A click type that checks the text of an option and converts it to a value."""
+@dataclass(frozen=True)
+class Kind:
+    """How the text of an option is checked and converted to a value."""
 
-    def __init__(
-        self, metavar: str, expected: str, accepts: Callable[[str], object], value: Callable[[str], Any] = str
-    ) -> None:
-        self.name, self.expected, self.accepts, self.value = metavar, expected, accepts, value
+    metavar: str
+    expected: str  # in words, for errors
+    accepts: Callable[[str], object]
+    value: Callable[[str], Any] = str
+    is_switch: bool = False  # a pair of flags without a value: --fresh, --no-fresh
 
-    def convert(self, value: Any, param: click.Parameter | None = None, ctx: click.Context | None = None) -> Any:
-        """Return the value of a text; keep other values, which are defaults."""
-        if isinstance(value, str) and not self.accepts(value):
-            self.fail(f"{value!r} is not {self.expected}", param, ctx)
-        return self.value(value) if isinstance(value, str) else value
-
-
-class Switch(Kind, click.types.BoolParamType):
-    """A pair of flags without a value: --fresh, --no-fresh. click wants a boolean type for it."""
+    def convert(self, text: str) -> Any:
+        """Return the value of a text. Raises ValueError."""
+        if not self.accepts(text):
+            raise ValueError(f"{text!r} is not {self.expected}")
+        return self.value(text)
 
 
 def whole(minimum: int) -> Kind:
@@ -56,7 +52,7 @@ def file(*endings: str) -> Kind:
 
 STATES = dict.fromkeys(("1", "yes", "true", "on"), True) | dict.fromkeys(("0", "no", "false", "off"), False)
 STATES_IN_WORDS = "1 or 0 (yes or no, true or false, on or off)"
-SWITCH = Switch("", STATES_IN_WORDS, lambda text: text.lower() in STATES, lambda text: STATES[text.lower()])
+SWITCH = Kind("", STATES_IN_WORDS, lambda text: text.lower() in STATES, lambda text: STATES[text.lower()], True)
 FOLDER = Kind("FOLDER", "the name of a folder", bool, Path)
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 HOURS = Kind("HOURS", "a number of hours above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
@@ -99,7 +95,7 @@ class Option:
 
 def option(kind: Kind, help: str, default: Any = None, default_words: str = "") -> Any:
     """Declare a field of a table, with its default (called if it is callable) and the words for it in --help."""
-    words = default_words or ("off" if isinstance(kind, Switch) else str(default))
+    words = default_words or ("off" if kind.is_switch else str(default))
     how: dict[str, Any] = {"default_factory": default} if callable(default) else {"default": default}
     return dataclasses.field(**how, metadata={"kind": kind, "help": help, "default": words})
 
@@ -127,7 +123,7 @@ class Options:
         for one in (one for one in self.table() if one.name in self.origins):
             value, origin = getattr(self, one.name), self.origins[one.name]
             replaced = [usual[one.name][1]] if usual[one.name][0] not in (None, dataclasses.MISSING, value) else []
-            if origin.overridden is not None and one.kind.convert(origin.overridden) != value:
+            if origin.overridden is not None and one.kind.value(origin.overridden) != value:
                 replaced.append(f"{one.variable} has {origin.overridden}")
             if replaced:
                 lines.append(f"{one.flag[2:]}: {value} ({'; '.join(replaced)}), from {origin.name}")

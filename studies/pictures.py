@@ -35,14 +35,15 @@ def main(model: Path, recordings: Path) -> None:
     """Write the pictures and print their sizes."""
     FOLDER.mkdir(exist_ok=True)
     pictures = {
-        "network.svg": figure_bytes(draw_network(RECIPES["paper"]), "svg"),
-        "ecg.png": reduce_colours(sheet(model, find_recordings(recordings)[0])),
-        "report.png": reduce_colours(screenshot(model / "report.html")),
+        "network.svg": lambda: figure_bytes(draw_network(RECIPES["paper"]), "svg"),
+        "ecg.png": lambda: reduce_colours(sheet(model, find_recordings(recordings)[0])),
+        "report.png": lambda: reduce_colours(screenshot(model / "report.html")),
     }
-    for name, content in pictures.items():
+    for name, picture in pictures.items():
+        content = picture()
         with atomic_write(FOLDER / name) as handle:
             handle.write(content)
-        print(f"{FOLDER / name}: {len(content)} bytes{', too large' if len(content) > LARGEST else ''}")
+        print(f"{FOLDER / name}: {len(content)} bytes{', too large' if len(content) > LARGEST else ''}", flush=True)
 
 
 def sheet(folder: Path, record: Path) -> bytes:
@@ -57,6 +58,8 @@ def sheet(folder: Path, record: Path) -> bytes:
 
 def screenshot(page: Path) -> bytes:
     """Return the top of a page as a browser shows it, as PNG."""
+    if not page.exists():
+        raise OSError(f"{page} does not exist")
     program = shutil.which("chromium")
     if program is None:
         raise OSError("Chromium is not installed; report.png needs it")

@@ -31,7 +31,7 @@ from leadwise.report.statistics import Rewards, bootstrap_interval, class_counts
 from leadwise.util.progress import duration
 
 COSTLIEST = 10
-ECG_DPI = 80.0  # with ten sheets the page stays below 5 MB
+ECG_DPI = 80.0  # keeps a page with ten sheets below 5 MB
 SHORT = [diagnosis.abbreviation for diagnosis in DIAGNOSES]
 HEADS = ("class", "recordings", "prevalence", "AUROC", "AUPRC", "F", "sensitivity", "specificity", "lost")
 

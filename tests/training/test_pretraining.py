@@ -14,14 +14,13 @@ import torch
 from safetensors.torch import load
 
 import team_code
-from leadwise.data import prepare
 from leadwise.model.ensemble import load_model
 from leadwise.model.folder import SIMULATION_NETWORK
 from leadwise.network.devices import CPU
 from leadwise.options import TrainingOptions
 from leadwise.recipes import QUICK, RECIPES, DecisionRecipe, Recipe
 from leadwise.simulate import write_folder
-from leadwise.training import pretraining, validation
+from leadwise.training import epoch, pretraining
 from leadwise.training import run as run_module
 from leadwise.training.checkpoint import load_checkpoint
 from leadwise.training.fold_state import FoldState
@@ -158,16 +157,16 @@ def test_without_time_the_initial_weights_are_random(tmp_path: Path, caplog: pyt
     assert "no time for simulated ECGs" in caplog.text
 
 
-@pytest.mark.parametrize(("where", "name", "call"), [(prepare, "prepare_dataset", 1), (validation, "predict", 2)])
+@pytest.mark.parametrize(("module", "name", "call"), [(pretraining, "prepare_dataset", 1), (epoch, "predict", 2)])
 def test_sigterm_exits_with_143_and_the_command_resumes(
     runs: Callable[..., dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    where: Any,
+    module: Any,
     name: str,
     call: int,
 ) -> None:
-    expected, function, calls = runs(tmp_path / "uninterrupted"), getattr(where, name), []
+    expected, function, calls = runs(tmp_path / "uninterrupted"), getattr(module, name), []
 
     def terminated(*arguments: Any) -> Any:
         result = function(*arguments)
@@ -177,7 +176,7 @@ def test_sigterm_exits_with_143_and_the_command_resumes(
         return result
 
     with monkeypatch.context() as patch, pytest.raises(SystemExit) as stopped:
-        patch.setattr(where, name, terminated)
+        patch.setattr(module, name, terminated)
         runs(tmp_path / "model")
     assert stopped.value.code == 143 and not (tmp_path / "model" / "model.json").exists()
     checkpoint = next((tmp_path / "model" / "checkpoint").glob("fold-simulated.????????????"), None)
