@@ -127,7 +127,6 @@ def _click_option(one: Option) -> click.Option:
 
 
 def _check_variables() -> None:
-    """Raise UsageError for a LEADWISE_ variable that no command knows."""
     for name in os.environ:
         if name.startswith(f"{PREFIX}_") and name not in KNOWN_VARIABLES:
             nearest = difflib.get_close_matches(name, KNOWN_VARIABLES, n=1)

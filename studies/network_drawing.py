@@ -95,7 +95,7 @@ def _draw_block(page: Axes, recipe: Recipe) -> None:
     add_text(page, 4, 46, "Inside a block", 9, fontweight="bold")
     kernel = f"convolution {network.kernel}"
     boxes: list[Box] = [
-        (f"{kernel}\n(stride 2 where the width changes)", 33), ("batch norm\nReLU", 17),
+        (f"{kernel}\n(stride 2 if wider)", 33), ("batch norm\nReLU", 17),
         (f"dropout\n{network.dropout:g}", 13), (kernel, 21), ("batch norm", 17),
     ]  # fmt: skip
     left, height = 14.0, 10.0

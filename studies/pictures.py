@@ -19,6 +19,7 @@ from PIL import Image
 from leadwise.api import result_of
 from leadwise.ecg.discovery import find_recordings
 from leadwise.model.ensemble import load_model
+from leadwise.model.folder import ModelError
 from leadwise.model.scoring import score_files
 from leadwise.recipes import RECIPES
 from leadwise.report.annotated_recording import draw_annotated, evidence_of, load_annotated
@@ -85,5 +86,5 @@ if __name__ == "__main__":
         sys.exit("usage: python -m studies.pictures MODEL RECORDINGS")
     try:
         main(*map(Path, sys.argv[1:]))
-    except (ValueError, OSError) as error:
+    except (ModelError, ValueError, OSError) as error:
         sys.exit(f"studies.pictures: {error}")

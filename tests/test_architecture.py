@@ -73,7 +73,7 @@ def test_the_package_imports_no_script(path: Path) -> None:
 @pytest.mark.parametrize("package", PACKAGES, ids=lambda path: path.name)
 def test_a_package_says_what_belongs_in_it_and_stays_small(package: Path) -> None:
     assert len(ast.get_docstring(ast.parse((package / "__init__.py").read_text(encoding="utf-8"))) or "") > 40
-    assert len([path for path in package.glob("*.py") if not path.name.startswith("__")]) <= 14
+    assert len([path for path in package.glob("*.py") if not path.name.startswith("__")]) <= 15
 
 
 def test_each_module_has_a_test_file_of_its_name() -> None:

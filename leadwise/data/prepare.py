@@ -96,7 +96,6 @@ def _prepare_chunk(paths: Sequence[str], recipe: SignalRecipe, segment: Segment)
 
 
 def _prepare_one(path: Path, recipe: SignalRecipe, put: Callable[[memoryview], Place]) -> PreparedRecording | LeftOut:
-    """Prepare a recording, with `put` writing its signal."""
     try:
         recording = read_recording(path)
         if not label_vector(recording.header.codes).any():

@@ -136,7 +136,6 @@ class Model:
         return windows
 
     def _logits(self, windows: Tensor, features: Tensor) -> Tensor:
-        """Return the logits (networks, windows, 24)."""
         if self.stacked is not None:
             return self.stacked(windows, features)
         device = self.processor.device

@@ -117,7 +117,6 @@ def _prior(model: Model, error: RecordingError, name: str = "") -> Prediction:
 
 
 def _score(model: Model, items: Sequence[_Input | Prediction]) -> list[Prediction]:
-    """Score the inputs among the items; return all predictions in order."""
     inputs = [item for item in items if isinstance(item, _Input)]
     predictions = iter(_predict(model, inputs) if inputs else ())
     return [item if isinstance(item, Prediction) else next(predictions) for item in items]

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
-from leadwise.challenge.classes import CODES, DIAGNOSES
+from leadwise.challenge.classes import CODES, DIAGNOSES, read_table
 from leadwise.challenge.evaluation import EvaluationData
 from leadwise.challenge.metric import Scores
 from leadwise.report.evaluation_page import render
-from leadwise.report.sources import citations, source_name
 from leadwise.report.statistics import bootstrap_interval, class_counts, rewards_of
 
+SOURCES = {row["prefix"]: row for row in read_table("sources.csv")}  # databases by the prefix of their records
 FEW = 20  # recordings of a class: with fewer, a model hardly learns it
+
+
+def source_name(prefix: str) -> str:
+    """Return the name of the database with a prefix, or a note that no database has it."""
+    return SOURCES[prefix]["name"] if prefix in SOURCES else "no database of the Challenge has this prefix"
+
+
+def citations(prefixes: Iterable[str]) -> list[str]:
+    """Return what to cite for recordings with these prefixes, the Challenge first, each once."""
+    known = [SOURCES[prefix]["citation"] for prefix in prefixes if prefix in SOURCES]
+    return list(dict.fromkeys([SOURCES["E"]["citation"], *known])) if known else []  # Georgia came with the Challenge
 
 
 def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -> str:
@@ -33,6 +45,6 @@ def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -
         "absent": [diagnosis.name for diagnosis, count in zip(DIAGNOSES, trained, strict=True) if count == 0],
         "rare": [f"{each.name} ({count})" for each, count in zip(DIAGNOSES, trained, strict=True) if 0 < count < FEW],
         # by the letters of the names alone: the signals do not tell whose data they are
-        "citations": citations(list(by_source)),
+        "citations": citations(by_source),
     }
     return render("model_card.md", content)

@@ -166,7 +166,6 @@ def threshold_panels(curves: Floats, thresholds: Floats, names: Sequence[str], n
 
 
 def _panels(names: Sequence[str], xlabel: str, ylabel: str) -> tuple[Figure, Sequence[Axes]]:
-    """Return a figure with one small panel for each of the 24 classes."""
     figure = Figure(figsize=(7.6, 9.6), layout="constrained")
     grid = figure.subplots(6, 4, sharex=True, sharey=True).ravel()
     for axes, name in zip(grid, names, strict=True):
@@ -216,7 +215,6 @@ def _style(line: int) -> dict[str, Any]:
 
 
 def _svg(figure: Figure, name: str, alt: str) -> str:
-    """Return the figure as an SVG element."""
     figure.patch.set_visible(False)
     for axes in figure.axes:
         axes.patch.set_visible(False)

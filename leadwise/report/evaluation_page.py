@@ -106,7 +106,6 @@ def lost_by_class(data: EvaluationData, rewards: Rewards) -> NDArray[np.float64]
 
 
 def _classes(data: EvaluationData, scores: Scores, rewards: Rewards) -> list[dict[str, Any]]:
-    """Return the rows of the table of classes."""
     counts, positives = class_counts(data.labels, data.answers), data.labels.sum(axis=0)
     columns = (
         positives.tolist(), (positives / len(data.labels)).tolist(), scores.class_auroc, scores.class_auprc,
@@ -185,7 +184,6 @@ def value_text(names: Sequence[str], values: NDArray[Any]) -> str:
 
 
 def _recording(data: EvaluationData, rewards: Rewards, place: int) -> dict[str, Any]:
-    """Return labels, predicted labels, scores and the sheet of one recording."""
     labels, answers, scores = data.labels[place], data.answers[place], data.scores[place]
     shown = np.flatnonzero(labels | answers)
     return {

@@ -143,6 +143,5 @@ def calibration_of(labels: Booleans, scores: Floats, bins: int = 10) -> Calibrat
 
 
 def _share(part: NDArray[np.generic], total: NDArray[np.generic]) -> Floats:
-    """Divide element by element; NaN where the total is 0."""
     shares = np.full(part.shape, np.nan)
     return np.asarray(np.divide(part, total, out=shares, where=np.asarray(total != 0)))

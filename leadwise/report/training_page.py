@@ -29,11 +29,10 @@ from leadwise.model.folder import read_metadata
 from leadwise.model.validation_results import FEMALE, MALE, UNKNOWN, Validation, load_validation
 from leadwise.recipes import recipe_from_dict
 from leadwise.report import charts, lead_importance
-from leadwise.report.card import model_card
+from leadwise.report.card import model_card, source_name
 from leadwise.report.charts import Bar
 from leadwise.report.evaluation_page import HEADS, PUBLISHED_STEPS, SHORT, bar_text, page_content, render, value_text
 from leadwise.report.lead_importance import Gates, LeadImportance, Prepared
-from leadwise.report.sources import source_name
 from leadwise.report.statistics import bootstrap_interval, rewards_of
 from leadwise.util.files import write_text
 
@@ -142,7 +141,6 @@ def training_page(training: Training, model: Model | None) -> str:
 
 
 def _folds(training: Training) -> list[dict[str, Any]]:
-    """Return the rows of the table of folds."""
     rows = []
     for place, fold in enumerate(training.folds):
         chosen = training.held_out.folds == place
@@ -179,7 +177,6 @@ def _steps(training: Training) -> list[dict[str, Any]]:
 
 
 def _sources(recordings: Validation) -> list[dict[str, Any]]:
-    """Return the rows of the table of databases."""
     rows = []
     for source in sorted(set(recordings.sources)):
         part = recordings.part(np.array(recordings.sources) == source)
@@ -201,7 +198,6 @@ def _sources(recordings: Validation) -> list[dict[str, Any]]:
 
 
 def _pictures(training: Training, folds: list[dict[str, Any]], steps: list[dict[str, Any]]) -> dict[str, str]:
-    """Return the charts that need no signals."""
     step_bars = []
     for row in steps:
         step_bars.append(Bar(row["name"], row["score"], *row["interval"]))

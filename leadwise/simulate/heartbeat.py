@@ -173,7 +173,6 @@ def _draw_qrs(patient: Patient, matrix: Array, rng: Generator) -> Waves:
 
 
 def _draw_t_vector(patient: Patient, qrs: Waves, rng: Generator) -> Array:
-    """Draw direction and height of the T wave, (3,)."""
     size = 0.23 * math.exp(0.25 * rng.normal()) * math.sqrt(min(patient.limb_voltage, 1.6))
     wobble, strength = rng.normal(), rng.uniform(0.7, 1.1)
     if patient.t_wave == "secondary":

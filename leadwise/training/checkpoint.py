@@ -40,7 +40,6 @@ def begin_or_resume(folder: Path, run: dict[str, Any], fresh: bool) -> None:
 
 
 def _difference(note: Path, run: dict[str, Any]) -> str:
-    """Describe how this run differs from the one in the note."""
     try:
         stored = read_json(note)
         changed = [key for key in run if stored.get(key) != json_round_trip(run)[key]]

@@ -135,7 +135,6 @@ class FoldSplit:
 
 
 def _train(run: TrainingRun, group: ProcessGroup) -> None:
-    """Train in each process of the group; the main process writes the model."""
     model, options = run.model, run.options
     # first clean up after a killed run: partial files, and weights that model.json does not describe
     group.main_first(lambda: remove_partial_files(model, run.checkpoint))

@@ -127,7 +127,6 @@ def _checked(span: Span, seconds: float) -> Span:
 
 
 def _alternative(caption: Caption, findings: Sequence[Finding]) -> str:
-    """Return the text alternative of the sheet."""
     present = ", ".join(printable(finding.name, 60) for finding in findings if finding.present)
     diagnoses = f" Diagnoses: {present or 'none'}." if findings else ""
     name = printable(caption.name, 60)
@@ -198,7 +197,6 @@ def _draw_caption(page: Axes, caption: Caption, sampling_frequency: float) -> No
 def _notes(
     strips: Sequence[Strip], lines: Sequence[float], bottom: float, seconds: float, sampling_frequency: float
 ) -> list[str]:
-    """Return notes about what is not on the sheet."""
     start, notes = strips[-1].start, []
     if start or seconds > start + SECONDS + 1 / sampling_frequency:
         notes.append(f"drawn: {start:.4g} to {min(start + SECONDS, seconds):.4g} s of {seconds:.4g} s")
