@@ -8,6 +8,7 @@ model. Loading (`leadwise.model.ensemble.load_model`): read the folder, check it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
@@ -45,7 +46,13 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         If the recordings or the options allow no training.
     """
     log_to_stdout()
-    train(data_directory, model_directory, options or from_environment(TrainingOptions))
+    train(data_directory, model_directory, options or from_environment(TrainingOptions), _write_report)
+
+
+def _write_report(model: Path, data: str) -> None:
+    from leadwise.report.training_page import write_pages  # here, since matplotlib starts slowly
+
+    write_pages(model, data)
 
 
 def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:

@@ -1,12 +1,6 @@
 """Provide the library interface: load a model, predict from files or arrays, evaluate predictions.
 
 Reading and scoring are those of the container (`leadwise.model.scoring`). `import leadwise` gives the public names.
-
->>> import leadwise
->>> model = leadwise.load("MODEL")
->>> result = model.predict("ecgs/E00001")
->>> len(result.names), len(result.codes), result.probabilities.shape, result.labels.shape
-(24, 24, (24,), (24,))
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -36,15 +37,20 @@ from leadwise.util.memory import freeze_gc, tune_malloc
 from leadwise.util.progress import log
 
 PAGES = ("report.html", "model_card.md")  # written at the end of a training, for people
+Report = Callable[[Path, str], None]
 
 
-def train(data_directory: str, model_directory: str, options: TrainingOptions) -> None:
-    """Train a model on the recordings of a folder and save it to another, as `team_code.training_code` documents."""
+def train(data_directory: str, model_directory: str, options: TrainingOptions, report: Report | None = None) -> None:
+    """Train a model on the recordings of a folder and save it to another, as `team_code.training_code` documents.
+
+    `report` writes PAGES for the folders of the model and of the recordings.
+    """
     tune_malloc()
     freeze_gc()
     processor = choose_processor(options.device, options.precision, options.threads)
     with process_group() as group:
-        _train(TrainingRun.create(data_directory, Path(model_directory), options, processor), group)
+        run = TrainingRun.create(data_directory, Path(model_directory), options, processor)
+        _train(dataclasses.replace(run, report=report if options.pages else None), group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,6 +64,7 @@ class TrainingRun:
     recipe: Recipe
     identity: dict[str, Any]  # everything that the weights depend on: a run is resumed only if it is the same
     initial_weights: InitialWeights | None = None  # of all folds; None: random
+    report: Report | None = None
     simulated: dict[str, Any] | None = None  # number and epochs of the simulated ECGs behind the initial weights
 
     @classmethod
@@ -143,8 +150,8 @@ def _train(run: TrainingRun, group: ProcessGroup) -> None:
         if group.is_main:
             shutil.rmtree(run.checkpoint, ignore_errors=True)
             log.info("%s is finished, from the same recordings and recipe: nothing to do (--fresh trains anew)", model)
-            if options.pages and not all((model / name).exists() for name in PAGES):
-                _write_pages(run)
+            if not all((model / name).exists() for name in PAGES):
+                _write_report(run)
         return
     for name in PAGES:  # of an earlier model
         (model / name).unlink(missing_ok=True)
@@ -165,8 +172,7 @@ def _train(run: TrainingRun, group: ProcessGroup) -> None:
         return
     shutil.rmtree(run.checkpoint)  # only now: until here everything could be resumed
     log.info("%s: %d networks", model, len(folds))
-    if options.pages:
-        _write_pages(run)
+    _write_report(run)
 
 
 def _train_folds(run: TrainingRun, split: FoldSplit, folds: list[dict[str, Any]], group: ProcessGroup) -> None:
@@ -260,13 +266,13 @@ def requested_recipe(options: TrainingOptions) -> Recipe:
     return dataclasses.replace(recipe, training=dataclasses.replace(recipe.training, **replaced))
 
 
-def _write_pages(run: TrainingRun) -> None:
+def _write_report(run: TrainingRun) -> None:
     """Write the report and the model card of a finished model. If that fails, log why; the model stays as it is."""
+    if run.report is None:
+        return
     try:
-        from leadwise.report.training_page import write_pages  # here, since matplotlib starts slowly
-
         with handle_sigterm(), interruptible():
-            write_pages(run.model, run.data)
+            run.report(run.model, run.data)
             log.info("%s: the report of this training", run.model / PAGES[0])
     except Interrupted:
         log.info("interrupted: the model is complete, its report is not")
