@@ -29,14 +29,14 @@ from types import ModuleType
 from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
-# Modules of the package, and the tests that must notice their mutants (files, or folders with all their tests).
+# Modules of the package, and the tests that must notice their mutants.
 TESTS = {
     "challenge.metric": ("challenge/test_metric.py", "challenge/test_evaluation.py"),
     "decision.thresholds": ("decision/test_thresholds.py",),
-    "ecg.header": ("ecg",),
-    "ecg.recording": ("ecg/test_recording.py",),
-    "model.ensemble": ("model",),
-    "data.sample_store": ("data",),
+    "ecg.header": ("ecg/test_header.py", "ecg/test_recording.py"),
+    "ecg.recording": ("ecg/test_recording.py", "ecg/test_signal_files.py"),
+    "model.ensemble": ("model/test_ensemble.py", "model/test_folder.py"),
+    "data.sample_store": ("data/test_sample_store.py", "data/test_prepare.py"),
 }
 COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,

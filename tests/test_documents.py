@@ -48,7 +48,7 @@ def test_every_function_that_a_document_names_exists(page: Path) -> None:
 def test_every_file_of_the_project_that_a_document_names_exists(page: Path) -> None:
     folders = "leadwise|tests|benchmarks|studies|docs"
     for name in re.findall(rf"(?<![\w./-])((?:{folders})/[\w./-]*\w)", page.read_text(encoding="utf-8")):
-        assert (ROOT / name).exists(), name
+        assert (ROOT / name).exists() or "NAME" in name, name
     for name in re.findall(r"python3? -m ((?:leadwise|tests|benchmarks|studies)[\w.]*\w)", page.read_text("utf-8")):
         path = ROOT / name.replace(".", "/")
         assert path.with_suffix(".py").exists() or (path / "__main__.py").exists(), name
