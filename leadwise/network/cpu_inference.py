@@ -214,7 +214,7 @@ class StackedNetworks:
         self.blocks = [StackedBlock([n.blocks[i] for n in networks], dtype) for i in range(len(networks[0].blocks))]  # type: ignore[misc]
         self.strides = tuple(block.convolution1.stride for block in self.blocks)
         last = [[n.demographics for n in networks], [n.classifier for n in networks]]
-        self.weights = [torch.stack([m.weight.T for m in layers]).to(wide) for layers in last]
+        self.weights = [torch.stack([m.weight for m in layers]).transpose(1, 2).to(wide) for layers in last]
         self.biases = [torch.stack([m.bias for m in layers]).to(wide).unsqueeze(1) for layers in last]
         self.workspace, self.lock = Workspace(dtype), Lock()
         self.stem_workspace = self.workspace if dtype == wide else Workspace()
