@@ -1,8 +1,8 @@
 """Make the pictures of README and docs: python -m studies.pictures MODEL RECORDINGS
 
 Writes docs/pictures/: the network of recipe `paper` (network.svg), the ECG sheet of the first of the RECORDINGS with
-the model's answer (ecg.png), and the top of the model's report in a browser (report.png; needs Chromium). The simulated
-ECGs of docs/getting-started.md make work/model and work/test.
+the included model's result (ecg.png; README's are `ecgs`), and the top of the report in the folder MODEL in a browser
+(report.png; needs Chromium; docs/getting-started.md makes work/model).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from leadwise.api import result_of
+from leadwise.api import PRETRAINED, result_of
 from leadwise.ecg.discovery import find_recordings
 from leadwise.model.ensemble import load_model
 from leadwise.model.folder import ModelError
@@ -37,7 +37,7 @@ def main(model: Path, recordings: Path) -> None:
     FOLDER.mkdir(exist_ok=True)
     pictures = {
         "network.svg": lambda: figure_bytes(draw_network(RECIPES["paper"]), "svg"),
-        "ecg.png": lambda: reduce_colours(sheet(model, find_recordings(recordings)[0])),
+        "ecg.png": lambda: reduce_colours(sheet(PRETRAINED, find_recordings(recordings)[0])),
         "report.png": lambda: reduce_colours(screenshot(model / "report.html")),
     }
     for name, picture in pictures.items():
