@@ -145,7 +145,8 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     if metadata.get("version") not in READ_VERSIONS:
         raise ModelError(f"{path}: format version {metadata.get('version')}, this program reads {READ_VERSIONS}")
     if metadata["version"] == 2:
-        metadata = upgraded(metadata) | {"version": VERSION}
+        # not in `training`, whose keys are also names of sources, reasons and repairs
+        metadata = upgraded(metadata) | {"version": VERSION, "training": metadata.get("training")}
     if metadata.get("classes") != list(CODES):
         raise ModelError(f"{path}: its classes are not the Challenge's 24, in their order")
     for name, kind in (("recipe", dict), ("prior", dict), ("folds", list), ("training", dict)):
@@ -154,7 +155,7 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
     return metadata
 
 
-# Keys of version 2 and their names in version 3, at any depth.
+# Keys of version 2 and their names in version 3.
 RENAMED_KEYS = {
     **{"textbook": "simulation_network", "share": "weight", "learned": "target_prevalence"},
     **{"labelled": "label_prevalence", "acquisitions": "acquisition_profiles", "setbacks": "rollbacks"},

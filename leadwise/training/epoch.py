@@ -43,9 +43,8 @@ class EpochLosses:
     def __init__(self, device: torch.device) -> None:
         self.values: list[Tensor] = []
         self.in_transit: list[Fetched] = []
-        self.blocks_late = (
-            1 if device.type == "cuda" else 0
-        )  # fixed: processes that train together stop at the same batch
+        # a fixed number, so that processes that train together stop at the same batch
+        self.blocks_late = 1 if device.type == "cuda" else 0
 
     def add(self, loss: Tensor) -> None:
         """Add the loss of a batch. Raises NotFiniteError if a block checked now contains one."""

@@ -292,6 +292,7 @@ def write_version_2(folder: Path) -> dict:
     metadata = json.loads((folder / "model.json").read_text())
     profile = {"sampling_frequency": 500.0, "step": [1.0, 1.0], "seconds": [5.0, 10.0], "recordings": 9}
     metadata["acquisition_profiles"] = [profile]
+    metadata["training"]["recordings_per_source"] = {"half": 3, "general": 1}  # sources, not keys
     metadata["folds"][0] |= {"rollbacks": 1, "validation_scores": dict.fromkeys(scores, 0.5), "epochs": [{"mfu": 0.5}]}
     save = metadata | {"simulation_network": metadata["simulation_network"] | {"file": "textbook.safetensors"}}
     (folder / SIMULATION_NETWORK).rename(folder / "textbook.safetensors")
