@@ -42,8 +42,7 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
     """Run the command and return its exit status: 1 if a recording could not be used."""
     paths = [Path(record) for record in records]
     if options.plot and len(paths) > 1:
-        print(f"get_12ECG_score.py: error: --plot draws one recording, not {len(paths)}", file=sys.stderr)
-        return 2
+        raise click.UsageError(f"--plot draws one recording, not {len(paths)}")
     try:
         processor = choose_processor(options.device, options.precision, options.threads)
         model = load_model_folder(model_folder, processor)
@@ -60,7 +59,7 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
             unusable += result.error is not None
         if not options.json:
             print(f"\n{validation_note(model)}")
-    except (ModelError, ValueError, OSError) as error:
+    except ModelError as error:  # other failures are the command's
         print(f"get_12ECG_score.py: {error}", file=sys.stderr)
         return 1
     return 1 if unusable else 0
