@@ -49,9 +49,9 @@ def draw_scores() -> Figure:
             score, low, high = numbers(row[own])
             constant, oracle = (numbers(row[head.index(name)])[0] for name in ("constant baseline", "oracle"))
             axes.plot([low, high], [y, y], color=COLOURS[row[1]], linewidth=2)
-            axes.plot([score], [y], "o", color=COLOURS[row[1]], label=f"`{row[1]}`, 95 % interval")
+            axes.plot([score], [y], "o", color=COLOURS[row[1]], label=f"{row[1]}, 95 % interval")
             style = {"color": COLOURS[row[1]], "markerfacecolor": "none"}
-            axes.plot([oracle], [y], "s", markersize=5, label=f"`{row[1]}`, thresholds fitted on the test set", **style)
+            axes.plot([oracle], [y], "s", markersize=5, label=f"{row[1]}, thresholds fitted on the test set", **style)
             axes.plot([constant], [y], "|", color=GREY, markersize=12, label="constant baseline")
         counts = {row[0]: row[head.index("n")] for row in rows}
         axes.set_yticks(range(len(tests)), [f"{test} (n {counts[test]})" for test in tests])
