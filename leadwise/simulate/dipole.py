@@ -14,8 +14,6 @@ from numpy.typing import ArrayLike, NDArray
 
 Array = NDArray[np.float64]
 
-LEADS: tuple[str, ...] = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
-
 # Dower, Machado, Osborne 1980: leads I, II, V1 ... V6 from Frank's x, y, z. (8, 3)
 DOWER: Array = np.array(
     [

@@ -103,7 +103,7 @@ def simulate(
     Returns
     -------
     ndarray of float32, (12, samples)
-        Leads in standard order (`dipole.LEADS`), mV.
+        Leads in standard order (I, II, III, aVR, aVL, aVF, V1 to V6), mV.
 
     Raises
     ------

@@ -11,8 +11,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from leadwise.ecg.header import STANDARD_LEADS
 from leadwise.simulate.databases import DATABASES, DEFAULT_SOURCES
-from leadwise.simulate.dipole import LEADS
 from leadwise.simulate.ecg import simulate
 from leadwise.simulate.patient import CRITERIA
 from leadwise.util.files import atomic_write, write_text
@@ -30,7 +30,7 @@ def _write_record(folder: Path, name: str, signal: NDArray[np.float32], frequenc
         handle.write(struct.pack("<5i4s", 30, *counts.shape, 0, 4, b"val\0"))
         handle.write(counts.astype("<i2").tobytes(order="F"))
     lines = [f"{name} {len(counts)} {frequency} {counts.shape[1]}"]
-    for lead, row in zip(LEADS, counts, strict=True):
+    for lead, row in zip(STANDARD_LEADS, counts, strict=True):
         checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768  # WFDB's: the sum as a signed 16-bit number
         lines.append(f"{name}.mat 16+24 {COUNTS_PER_MV}/mV 16 0 {row[0]} {checksum} 0 {lead}")
     # Last, because recordings are found by their header: none is found before its signal is complete.

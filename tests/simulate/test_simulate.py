@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from leadwise import simulate
 from leadwise.challenge.classes import DIAGNOSES
-from leadwise.ecg import leads as leads_module
+from leadwise.ecg.header import STANDARD_LEADS
 from leadwise.simulate import CRITERIA, compatible
 from leadwise.simulate.databases import RHYTHMS
 from leadwise.simulate.dipole import DOWER, Waves, direction, frontal_plane, render
@@ -291,7 +291,7 @@ def test_any_sampling_frequency_and_length_can_be_simulated(
 
 
 def test_the_leads_are_the_standard_ones() -> None:
-    assert simulate.dipole.LEADS == leads_module.STANDARD_LEADS == LEADS
+    assert STANDARD_LEADS == LEADS
 
 
 def test_a_seed_determines_the_signal() -> None:
