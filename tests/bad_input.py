@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from leadwise.ecg import header, matlab, preprocessing, quality, recording, repairs, signal_files
+from leadwise.ecg import header, matlab, preprocessing, quality, recording, repairs, segments, signal_files
 from leadwise.ecg import leads as leads_module
 from leadwise.ecg.discovery import find_records
 from leadwise.model import scoring
@@ -57,7 +57,7 @@ class Kind:
                 data = content.encode() if isinstance(content, str) else content
                 path.write_bytes(data.replace(b"X0001", os.fsencode(name)))
         for suffix, data in (self.others or {}).items():
-            (folder / (name + suffix)).write_bytes(data)
+            (folder / (name + suffix)).write_bytes(data.replace(b"X0001", os.fsencode(name)))
 
 
 # --- Good files, and functions that damage them
@@ -182,11 +182,16 @@ KINDS = (
     # signal lines
     in_header("signal file ../../other.mat", "X0001.mat", "../../other.mat"),
     in_header("signal file by an absolute path", "X0001.mat", "/etc/passwd"),
+    in_header("signal file in the record's own folder, by ./", "X0001.mat", "./X0001.mat"),
+    in_header("signal file without its ending", "X0001.mat", "X0001"),
     in_header("all lines name the file of another recording", "X0001.mat", "X0002.mat"),
     in_header("one line names the file of another recording", "X0001.mat", "X0002.mat", 1),
     in_header("format is no number", ".mat 16+24", ".mat x"),
     in_header("gain 0", "1000/mV", "0/mV"),
     in_header("gain of 10^99", "1000/mV", "1e99/mV"),
+    in_header("gain of 10^99 in one line", "1000/mV", "1e99/mV", 1),
+    in_header("gain in words in one line", "1000/mV", "much/mV", 1),
+    in_header("baseline and ADC zero with decimals", "1000/mV 16 0", "1000.0(0.0)/mV 16 0.0"),
     in_header("gain in another unit", "1000/mV", "1000/mmHg"),
     in_header("gains that differ between leads", "1000/mV", "500/mV", 1),
     Kind("gain known to be wrong (Georgia)", TEXT.replace("1000/mV", "4880/mV"), MATRIX, name="E0001"),
@@ -196,7 +201,11 @@ KINDS = (
     in_header("lead names in capitals", " aV", " AV"),
     in_header("a lead with an unknown name", " V3\n", " X\n"),
     in_header("two leads of one name", " V3\n", " V2\n"),
-    Kind("twelve unknown lead names", re.sub(r" 0 (a?V\w+|I+)\n", r" 0 lead-\1\n", TEXT), MATRIX),
+    Kind("lead names with words before them", re.sub(r" 0 (a?V\w+|I+)\n", r" 0 MDC_ECG_LEAD_\1\n", TEXT), MATRIX),
+    Kind("twelve lead names that say nothing", re.sub(r" 0 (a?V\w+|I+)\n", " 0 channel 1\n", TEXT), MATRIX),
+    Kind("twelve unknown lead names", re.sub(r" 0 (a?V\w+|I+)\n", r" 0 axis \1\n", TEXT), MATRIX),
+    in_header("V1 to V6 named C1 to C6", " V", " C"),
+    in_signal("lead -aVR in place of aVR", GOOD, (*LEADS[:3], "-aVR", *LEADS[4:])),
     in_signal("leads in reverse order", GOOD[::-1], LEADS[::-1]),
     in_signal("eight leads", GOOD[[0, 1, 6, 7, 8, 9, 10, 11]], ("I", "II", *LEADS[6:])),
     in_signal("leads I and II alone", GOOD[:2], LEADS[:2]),
@@ -224,6 +233,10 @@ KINDS = (
     matrix("matrix stored as (samples, leads)", v4_matrix(GOOD.T)),
     matrix("matrix of another name", v4_matrix(GOOD, "ecg")),
     matrix("two matrices, neither called val", v4_matrix(GOOD, "a") + v4_matrix(GOOD, "b")),
+    matrix("structure with sex, age and data", saved(ECG={"sex": "Male", "age": 74, "data": GOOD})),
+    matrix("structure without a matrix of twelve leads", saved(ECG={"sex": "Male", "data": GOOD[:3]})),
+    Kind("matrix of unsigned numbers in format 80", header_text("X0001", GOOD // 32).replace("16+24", "80+24"),
+         saved(val=(GOOD // 32 + 128).astype("u1"))),
     matrix("matrix of eleven leads", v4_matrix(GOOD[:11])),
     matrix("matrix of three dimensions", saved(val=GOOD.reshape(12, 20, 30))),
     matrix("matrix of text", saved(val="ECG")),
@@ -238,6 +251,8 @@ KINDS = (
     # samples
     in_signal("zeros in every lead", changed(slice(None), slice(None), 0)),
     in_signal("flat in every lead, at other values than 0", np.repeat(GOOD[:, :1], 600, axis=1)),
+    in_signal("zeros in every lead after 1 s", changed(slice(None), slice(500, None), 0)),
+    in_signal("NaN in every lead for the first half", changed(slice(None), HALF, NOT_A_NUMBER, float)),
     in_signal("V2 flat at 0", changed(7, slice(None), 0)),
     in_signal("V2 flat at -16000", changed(7, slice(None), -16000)),
     in_signal("aVF flat", changed(5, slice(None), 3)),
@@ -261,7 +276,13 @@ KINDS = (
     Kind("WFDB file cut off", WFDB, None, {".dat": GOOD.astype("<i2").tobytes("F")[:9000]}),
     Kind("WFDB file of unknown format", WFDB.replace(".dat 16", ".dat 99"), None, {".dat": bytes(20000)}),
     Kind("WFDB file of noise in FLAC's place", WFDB.replace(".dat 16", ".dat 516"), None, {".dat": bytes(20000)}),
-    Kind("WFDB record of several segments", "X0001/3 12 500 600\nX0001_1 300\nX0001_2 300\n", None),
+    Kind("WFDB files of another name", WFDB.replace("X0001", "X1"), None, {".dat": GOOD.astype("<i2").tobytes("F")}),
+    Kind("WFDB record of two segments", "X0001/2 12 500 1200\nX0001_1 600\nX0001_1 600\n", None,
+         {"_1.hea": WFDB.replace("X0001", "X0001_1").encode(), "_1.dat": GOOD.astype("<i2").tobytes("F")}),
+    Kind("WFDB record of segments that do not exist", "X0001/2 12 500 600\nX0001_1 300\nX0001_2 300\n", None),
+    Kind("WFDB record of variable layout", "X0001/2 12 500 600\nX0001_1 0\nX0001_2 600\n", None),
+    Kind("WFDB leads of different frequencies", WFDB.replace(".dat 16 ", ".dat 16x2 ", 6).replace("500 600", "500 400"),
+         None, {".dat": GOOD.astype("<i2").tobytes("F")}),
 )  # fmt: skip
 
 
@@ -292,7 +313,7 @@ def outcomes(model: Model, folder: Path) -> dict[str, str]:
 
 # --- Every reason, from the source of the program
 
-SOURCES = (header, matlab, recording, signal_files, leads_module, preprocessing, scoring)
+SOURCES = (header, matlab, recording, segments, signal_files, leads_module, preprocessing, scoring)
 
 
 def reasons() -> dict[str, list[str]]:

@@ -9,27 +9,33 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import STANDARD_LEADS as STANDARD_LEADS
 from leadwise.ecg.header import LeadHeader
+from leadwise.ecg.lead_names import STANDARD_LEADS as STANDARD_LEADS
+from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, quote
 from leadwise.ecg.signal_files import parse_format
 
 SIGNAL_REPAIRS: Final[dict[str, str]] = {
     "leads-reordered": "leads in another order are put into the standard order by their names",
-    "leads-by-position": "twelve leads of which none has a standard name are taken to be in standard order",
+    "leads-by-position": "twelve leads whose names say nothing (blank, numbers) are taken to be in standard order",
     "lead-ignored": "a lead whose name is not one of the standard twelve is left out",
     "lead-repeated": "of leads with the same name the first one is used",
-    "lead-derived": "a missing limb lead is computed from I and II",
+    "lead-inverted": "a lead stored with the opposite sign, such as -aVR, is turned round",
+    "lead-derived": "a missing limb lead is computed from two others",
     "lead-missing": "a missing lead that cannot be computed is zero throughout",
     "samples-interpolated": "samples that are NaN or beyond 32 bits are interpolated from the lead's others",
     "no-value": "runs of WFDB's number for no value (-32768 in 16 bits) that begin and end with a jump become NaN",
     "lead-without-values": "a lead in which no sample is a number is taken as missing",
     "lead-flat": "a lead with one value throughout is taken as missing",
-    "lead-saturated": "a lead with more than half of its samples at the ends of 16 bits is taken as missing",
+    "lead-saturated": "a lead with more than half of its values at the ends of 16 bits is taken as missing",
+    "lead-without-gain": "a lead with an impossible gain, or whose header line cannot be read, is taken as missing",
 }
-# Weights of (I, II) in each lead that they determine: Einthoven's and Goldberger's equations.
-DERIVED_LEADS: Final = {"III": (-1.0, 1.0), "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0)}
+# Weights of (I, II) in each limb lead: Einthoven's and Goldberger's equations. Any two of the six determine the others.
+LIMB_LEADS: Final = {
+    "I": (1.0, 0.0), "II": (0.0, 1.0), "III": (-1.0, 1.0),
+    "aVR": (-0.5, -0.5), "aVL": (1.0, -0.5), "aVF": (-0.5, 1.0),
+}  # fmt: skip
 
 # Bits of each of WFDB's formats, whose lowest number means "no value" (signal(5)). MATLAB files use that of 16 bits.
 FORMAT_BITS: Final = {"80": 8, "508": 8, "310": 10, "311": 10, "212": 12, "524": 24, "24": 24, "32": 32}
@@ -38,7 +44,6 @@ MAX_COUNT: Final = 1 << 31  # no converter has more than 32 bits; larger numbers
 ADC_ENDS: Final = (-(1 << 15), (1 << 15) - 1)  # counts
 SATURATED_SHARE: Final = 0.5  # of a lead's samples
 Float32 = NDArray[np.float32]
-_SPELLINGS = {name.lower(): name for name in STANDARD_LEADS}
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,16 +66,31 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     recording = replace(recording, counts=np.ascontiguousarray(recording.counts))  # each step works along the leads
     names, repairs = recording.lead_names, RepairLog()
     values = _without_marks(_in_unit(recording, unit), recording, repairs)
+    valued = None if values.dtype == np.float32 else ~np.isnan(values)
     if values.dtype == np.float64:  # only then can a sample be invalid
         values = _without_gaps(values, recording, repairs).astype(np.float32)
-    empty = _empty_leads(values, recording, repairs)
+    empty = _empty_leads(values, valued, recording, repairs)
     if names != STANDARD_LEADS or empty:
-        rows = _standard_rows(recording.name, names, repairs)
+        rows, inverted = _standard_rows(recording.name, names, repairs)
         if empty.issuperset(rows.values()):
-            without = len(repairs.get("lead-without-values", ())) == len(names)
-            raise RecordingError(recording.name, "no sample is a number" if without else "is flat in every lead")
+            raise _no_lead(recording, repairs)
+        for row in inverted - empty:
+            values[row] *= -1
+            repairs.add("lead-inverted", quote(names[row]))
         values = _in_standard_order(values, {name: row for name, row in rows.items() if row not in empty}, repairs)
     return Signal(values, recording.sampling_frequency, repairs.merged())
+
+
+def _no_lead(recording: Recording, repairs: RepairLog) -> RecordingError:
+    """Return the error of a recording without any usable lead."""
+    found = {name for name in ("lead-without-values", "lead-without-gain", "lead-saturated") if name in repairs}
+    if "lead-flat" in repairs or len(found) > 1:
+        only_flat = not found
+        return RecordingError(recording.name, "is flat in every lead" if only_flat else "has no usable lead")
+    if "lead-without-values" in found:
+        return RecordingError(recording.name, "no sample is a number")
+    saturated = "lead-saturated" in found
+    return RecordingError(recording.name, "is saturated in every lead" if saturated else "no lead has a possible gain")
 
 
 def _in_unit(recording: Recording, unit: str) -> NDArray[Any]:
@@ -80,6 +100,7 @@ def _in_unit(recording: Recording, unit: str) -> NDArray[Any]:
     values: NDArray[Any] = counts.astype(precision)
     if unit == "mV":
         baseline, gain = (row[:, None].astype(precision) for row in (recording.baseline, recording.adc_gain))
+        gain = np.where(np.isnan(gain), 1, gain)  # of a lead that will be taken as missing
         with np.errstate(over="ignore"):  # becomes infinite, and is repaired as such
             np.divide(np.subtract(values, baseline, out=values), gain, out=values)
     return values
@@ -130,51 +151,74 @@ def _without_gaps(values: NDArray[np.float64], recording: Recording, repairs: Re
     return values
 
 
-def _empty_leads(values: NDArray[Any], recording: Recording, repairs: RepairLog) -> set[int]:
-    """Return the rows of leads without information: one value throughout, or mostly at an end of the ADC's range."""
+def _empty_leads(
+    values: NDArray[Any], valued: NDArray[np.bool_] | None, recording: Recording, repairs: RepairLog
+) -> set[int]:
+    """Return the rows of leads without information: without a gain, one value throughout, or mostly at an end of the
+    ADC's range where they are `valued` (leads, samples; None: everywhere)."""
     names, counts = recording.lead_names, recording.counts
+    unknown = set(np.flatnonzero(np.isnan(recording.adc_gain)).tolist())
+    for lead in sorted(unknown):
+        repairs.add("lead-without-gain", quote(names[lead]))
     suspects = np.flatnonzero(values[:, 0] == values[:, values.shape[1] // 2])  # only these need all samples compared
-    flat = {lead for lead in suspects.tolist() if (values[lead] == values[lead, 0]).all()}
+    flat = {lead for lead in suspects.tolist() if (values[lead] == values[lead, 0]).all()} - unknown
     for name in [quote(names[lead]) for lead in sorted(flat)]:
         if name not in repairs.get("lead-without-values", ()):
             repairs.add("lead-flat", name)
     subset = counts[:, :: max(counts.shape[1] // 64, 1)]  # evenly spread: half of a lead's samples cannot miss it
+    if valued is not None:
+        subset = counts  # ... but half of its values can
     suspects = np.flatnonzero(((subset == ADC_ENDS[0]) | (subset == ADC_ENDS[1])).any(axis=1))
-    saturated = {lead for lead in suspects.tolist() if np.isin(counts[lead], ADC_ENDS).mean() > SATURATED_SHARE} - flat
+    saturated = set()
+    for lead in suspects.tolist():
+        row = counts[lead] if valued is None else counts[lead][valued[lead]]
+        if row.size and np.isin(row, ADC_ENDS).mean() > SATURATED_SHARE:
+            saturated.add(lead)
+    saturated -= flat | unknown
     for lead in sorted(saturated):
         repairs.add("lead-saturated", quote(names[lead]))
-    return flat | saturated
+    return flat | saturated | unknown
 
 
-def _standard_rows(source: str, names: Sequence[str], repairs: RepairLog) -> dict[str, int]:
-    """Return standard lead name -> row of the file, by name in any case; by position if all twelve are unknown."""
-    spelled, found = " ".join(map(quote, names)), [_SPELLINGS.get(name.strip().lower()) for name in names]
-    if not any(found):
-        if len(names) != len(STANDARD_LEADS):
+def _standard_rows(source: str, names: Sequence[str], repairs: RepairLog) -> tuple[dict[str, int], set[int]]:
+    """Return standard lead name -> row of the file, by name, or by position if the names of twelve leads say nothing;
+    and the rows that are inverted."""
+    found = parse_lead_names(names)
+    spelled = " ".join(map(quote, names))
+    if not any(name.lead for name in found):
+        if len(names) != len(STANDARD_LEADS) or not all(name.blank for name in found):
             raise RecordingError(source, f"has no lead of a standard name, only {spelled or 'none'}")
         repairs.add("leads-by-position", spelled)
-        return {name: row for row, name in enumerate(STANDARD_LEADS)}
+        return {name: row for row, name in enumerate(STANDARD_LEADS)}, set()
     rows: dict[str, int] = {}
-    for row, standard in enumerate(found):
-        if standard is None:
+    for row, name in enumerate(found):
+        if name.lead is None:
             repairs.add("lead-ignored", quote(names[row]))
-        elif rows.setdefault(standard, row) != row:
-            repairs.add("lead-repeated", standard)
+        elif rows.setdefault(name.lead, row) != row:
+            repairs.add("lead-repeated", name.lead)
     if list(rows) != sorted(rows, key=STANDARD_LEADS.index):
         repairs.add("leads-reordered", " ".join(rows))
-    return rows
+    return rows, {row for row in rows.values() if found[row].inverted}
 
 
 def _in_standard_order(values: NDArray[Any], rows: Mapping[str, int], repairs: RepairLog) -> Float32:
     """Return (12, samples) from the given rows of `values`, with missing leads derived or zero."""
     ordered = np.zeros((len(STANDARD_LEADS), values.shape[1]), np.float32)
+    known = [name for name in LIMB_LEADS if name in rows][:2]
     for lead, name in enumerate(STANDARD_LEADS):
         if name in rows:
             ordered[lead] = values[rows[name]]
-        elif name in DERIVED_LEADS and "I" in rows and "II" in rows:
-            of_i, of_ii = DERIVED_LEADS[name]
-            ordered[lead] = of_i * ordered[0] + of_ii * ordered[1]
+        elif name in LIMB_LEADS and len(known) == 2:
+            first, second = _weights(name, known)
+            ordered[lead] = first * values[rows[known[0]]] + second * values[rows[known[1]]]
             repairs.add("lead-derived", name)
         else:
             repairs.add("lead-missing", name)
     return ordered
+
+
+def _weights(lead: str, known: Sequence[str]) -> tuple[float, float]:
+    """Return the weights of two known limb leads in another one."""
+    (a, b), (c, d), (e, f) = LIMB_LEADS[known[0]], LIMB_LEADS[known[1]], LIMB_LEADS[lead]
+    determinant = a * d - b * c  # none of the pairs is parallel
+    return (e * d - f * c) / determinant, (f * a - e * b) / determinant

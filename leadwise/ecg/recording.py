@@ -2,14 +2,15 @@
 
 Files are a `.hea`/`.mat` pair or any other WFDB record; any error in them raises `RecordingError`. Only regular files
 of the record's own folder are opened, and nothing is allocated before the file is known to hold it. Samples are neither
-scaled nor repaired: WFDB's "no value" (-32768) is kept, since a truly saturated sample is the same number.
+scaled nor repaired: WFDB's "no value" (-32768) is kept, since a truly saturated sample is the same number. Stretches
+without any ECG (`padding.py`) are cut out.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
@@ -17,14 +18,27 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import STANDARD_LEADS, Header, LeadHeader, parse_header, strip_mat_suffix
-from leadwise.ecg.matlab import read_matrix
+from leadwise.ecg.header import Header, LeadHeader, in_matlab_file, parse_header, parse_sex
+from leadwise.ecg.lead_names import STANDARD_LEADS
+from leadwise.ecg.matlab import MatlabContent, read_matrix
+from leadwise.ecg.padding import recorded_samples
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
-from leadwise.ecg.signal_files import MAX_SIGNAL_BYTES, error_reason, parse_format, read_bytes, read_wfdb, signal_path
+from leadwise.ecg.segments import GAP, SegmentList, join_segments, parse_segments
+from leadwise.ecg.signal_files import (
+    MAX_SIGNAL_BYTES,
+    error_reason,
+    existing,
+    locate_signals,
+    parse_format,
+    read_bytes,
+    read_wfdb,
+)
 
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 ASSUMED_FREQUENCY: Final = 500.0  # Hz, without a header
 ASSUMED_GAIN: Final = 1000.0  # counts per mV, without a header
+MAX_RECORD_NAME: Final = 256  # bytes in which a multi-segment record's name and number of segments are looked for
+UNSIGNED_OFFSETS: Final = {"80": 1 << 7, "160": 1 << 15}  # WFDB signal(5): formats of unsigned numbers
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,19 +76,17 @@ class Recording:
 
 
 def read_header(path: str | Path) -> Header:
-    """Read NAME.hea, passed as NAME, NAME.hea or NAME.mat. Raises RecordingError, which names the file."""
+    """Read NAME.hea, passed as NAME, NAME.hea or NAME.mat. Raises RecordingError, which names the file.
+
+    Of a multi-segment record it has the leads of the first segment."""
     record = _record_path(path)
-    path = f"{record}.hea"
-    try:
-        raw = read_bytes(path, MAX_HEADER_BYTES)
-    except RecordingError:
-        found = _existing(record, ".hea")  # only now: this test takes a fifth of the time of reading
-        if found is None:
-            raise RecordingError(path, "there is no such header") from None
-        if found == path:
-            raise
-        path, raw = found, read_bytes(found, MAX_HEADER_BYTES)
-    return parse_header(raw, path)
+    raw, found = _header_bytes(record)
+    segments = _segments(raw, found)
+    if segments is None:
+        return parse_header(raw, found)
+    first = next((name for name, _ in segments.segments if name != GAP), GAP)
+    leads = read_header(_in_same_folder(record, first)).leads
+    return replace(segments.header, leads=leads, samples=sum(samples for _, samples in segments.segments))
 
 
 def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
@@ -84,17 +96,26 @@ def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
     a NAME.mat without a header is read, with the repair "no-header". Raises RecordingError alone, naming the file."""
     record = _record_path(path)
     repairs = RepairLog()
-    assumed = assume_header and _existing(record, ".hea") is None and _existing(record, ".mat") is not None
-    header = _assumed_header(record, repairs) if assumed else read_header(path)
-    matrix = _matrix_path(record, header, repairs)
+    matrix = existing(record, ".mat")
+    if assume_header and matrix is not None and existing(record, ".hea") is None:
+        return _read_without_header(record, matrix, repairs)
+    raw, found = _header_bytes(record)
+    segments = _segments(raw, found)
+    if segments is not None:
+        return _read_segments(record, segments, repairs)
+    header = parse_header(raw, found)
+    matrix = None
     try:
+        paths = locate_signals(record, list(dict.fromkeys(lead.file for lead in header.leads)), repairs)
+        matrix = _matrix_path(record, paths)
         if matrix is None:
-            data = read_wfdb(record, header, repairs)
+            data = read_wfdb(header, paths, repairs)
         else:
-            data = read_matrix(read_bytes(matrix, MAX_SIGNAL_BYTES), len(header.leads), repairs)
+            content = read_matrix(read_bytes(matrix, MAX_SIGNAL_BYTES), len(header.leads), repairs)
+            header, data = _completed(header, content), content.matrix
         return _recording(header, data, repairs)
     except (UnreadableError, MemoryError) as refusal:
-        raise RecordingError(str(matrix or f"{record}.hea"), error_reason(refusal)) from None
+        raise RecordingError(matrix or f"{record}.hea", error_reason(refusal)) from None
 
 
 def recording_from_arrays(header: str | Sequence[str], data: NDArray[Any]) -> Recording:
@@ -113,36 +134,88 @@ def _record_path(path: str | Path) -> str:
     return text[:-4] if text[-4:].lower() in (".hea", ".mat", ".dat") else text
 
 
-def _existing(record: str, suffix: str) -> str | None:
-    """Return the path with this suffix in lower or upper case, whichever exists, even as a broken link."""
-    return next((path for path in (record + suffix, record + suffix.upper()) if os.path.lexists(path)), None)
+def _header_bytes(record: str) -> tuple[bytes, str]:
+    """Return the content of NAME.hea and its path."""
+    path = f"{record}.hea"
+    try:
+        return read_bytes(path, MAX_HEADER_BYTES), path
+    except RecordingError:
+        found = existing(record, ".hea")  # only now: this test takes a fifth of the time of reading
+        if found is None:
+            raise RecordingError(path, "there is no such header") from None
+        if found == path:
+            raise
+        return read_bytes(found, MAX_HEADER_BYTES), found
 
 
-def _assumed_header(record: str, repairs: RepairLog) -> Header:
+def _segments(raw: bytes, path: str) -> SegmentList | None:
+    try:
+        return parse_segments(raw, path) if b"/" in raw[:MAX_RECORD_NAME] else None
+    except UnreadableError as refusal:
+        raise RecordingError(path, str(refusal)) from None
+
+
+def _read_segments(record: str, segments: SegmentList, repairs: RepairLog) -> Recording:
+    frequency = segments.header.sampling_frequency
+    parts: dict[str, Recording] = {}
+    for name in dict.fromkeys(name for name, _ in segments.segments if name != GAP):
+        if _segments(*_header_bytes(_in_same_folder(record, name))) is not None:
+            raise RecordingError(f"{record}.hea", f"segment {quote(name)} has segments itself")
+        parts[name] = part = read_recording(_in_same_folder(record, name))
+        if part.sampling_frequency != frequency:
+            reason = f"segment {quote(name)} has {part.sampling_frequency:g} Hz, the record {frequency:g} Hz"
+            raise RecordingError(f"{record}.hea", reason)
+        for repair in part.repairs:
+            repairs.add(repair.name, repair.detail)
+    signals = {name: (part.header.leads, part.counts) for name, part in parts.items()}
+    try:
+        joined = join_segments(segments, [signals.get(name) for name, _ in segments.segments], repairs)
+        return _recording(*joined, repairs, joined=True)
+    except (UnreadableError, MemoryError) as refusal:
+        raise RecordingError(f"{record}.hea", error_reason(refusal)) from None
+
+
+def _in_same_folder(record: str, name: str) -> str:
+    return os.path.join(os.path.dirname(record), name)  # noqa: PTH118, PTH120
+
+
+def _read_without_header(record: str, matrix: str, repairs: RepairLog) -> Recording:
+    """Read a MATLAB file as twelve standard leads. Whole numbers are counts, 1000 per mV; others are mV."""
     repairs.add("no-header", f"{len(STANDARD_LEADS)} leads at {ASSUMED_FREQUENCY:g} Hz")
     name = Path(record).name
     leads = tuple(LeadHeader(lead, f"{name}.mat", "16", ASSUMED_GAIN, 0) for lead in STANDARD_LEADS)
-    return Header(name, ASSUMED_FREQUENCY, None, leads, None, None, (), ())
+    header = Header(name, ASSUMED_FREQUENCY, None, leads, None, None, (), ())
+    try:
+        content = read_matrix(read_bytes(matrix, MAX_SIGNAL_BYTES), len(leads), repairs)
+        data = content.matrix
+        if data.dtype.kind == "f" and not np.array_equal(data, np.rint(data), equal_nan=True):
+            data = data * ASSUMED_GAIN
+        return _recording(_completed(header, content), data, repairs)
+    except (UnreadableError, MemoryError) as refusal:
+        raise RecordingError(matrix, error_reason(refusal)) from None
 
 
-def _matrix_path(record: str, header: Header, repairs: RepairLog) -> str | None:
-    """Return the MATLAB file with the signal, or None if the header names other WFDB files."""
-    names = {lead.file for lead in header.leads}
-    stems = {strip_mat_suffix(name) for name in names}
-    if stems == names:  # no name ends in .mat
+def _completed(header: Header, content: MatlabContent) -> Header:
+    """Return the header with age and sex of a MATLAB structure, if it has none itself."""
+    if content.age is None and content.sex is None:
+        return header
+    age = header.age if header.age is not None else content.age
+    return replace(header, age=age, sex=header.sex or parse_sex(content.sex or ""))
+
+
+def _matrix_path(record: str, paths: Mapping[str, str]) -> str | None:
+    """Return the MATLAB file with the signal, or None for WFDB's own formats."""
+    found = set(paths.values())
+    if not any(map(in_matlab_file, found)):
         return None
-    own = _existing(record, ".mat")  # preferred to the file that the header names: the drivers read no other
-    if own is None:
-        if len(names) != 1:
-            raise RecordingError(f"{record}.mat", "there is no such signal file")
-        return str(signal_path(record, header.leads[0].file))
-    if strip_mat_suffix(own.rpartition(os.sep)[2]) not in stems:
-        repairs.add("renamed", quote(header.leads[0].file))
-    return own
+    if len(found) > 1:
+        raise RecordingError(f"{record}.mat", "there is no such signal file")
+    return found.pop()
 
 
-def _recording(header: Header, data: NDArray[Any], repairs: RepairLog) -> Recording:
-    """Return the recording if header and array agree, or a repair makes them agree."""
+def _recording(header: Header, data: NDArray[Any], repairs: RepairLog, joined: bool = False) -> Recording:
+    """Return the recording if header and array agree, or a repair makes them agree; `joined` from segments, which were
+    compared with their own headers."""
     leads, stored = len(header.leads), data.shape
     if data.ndim == 1 and leads == 1:
         data = data[None]  # (1, samples)
@@ -154,10 +227,15 @@ def _recording(header: Header, data: NDArray[Any], repairs: RepairLog) -> Record
     if data.shape[0] != leads:
         repairs.add("transposed", f"{stored[0]} x {stored[1]}")
         data = data.T
-    counts = _canonical(data)
+    counts = _without_offset(_canonical(data), header)
     if header.samples not in (None, counts.shape[1]):
         repairs.add("length-differs", f"{header.samples} declared, {counts.shape[1]} there")
-    _compare_checksums(header.leads, counts, repairs)
+    if not joined:
+        _compare_checksums(header.leads, counts, repairs)
+    recorded = recorded_samples(counts, header.sampling_frequency)
+    if recorded is not None:
+        repairs.add("padding", f"{np.count_nonzero(~recorded)} of {counts.shape[1]} samples")
+        counts = counts[:, recorded]
     counts.flags.writeable = False  # a recording is what its files say; whoever changes samples makes a copy
     return Recording(header, counts, header.repairs + repairs.merged())
 
@@ -174,6 +252,15 @@ def _canonical(data: NDArray[Any]) -> NDArray[Any]:
         if np.array_equal(counts, data):
             return counts
     return data.astype(np.float64)
+
+
+def _without_offset(counts: NDArray[Any], header: Header) -> NDArray[Any]:
+    """Subtract the offset of WFDB's formats 80 and 160 from a MATLAB file's numbers without sign."""
+    codes = {parse_format(lead.format).code for lead in header.leads if in_matlab_file(lead.file)}
+    offset = UNSIGNED_OFFSETS.get(codes.pop()) if len(codes) == 1 else None
+    if offset is None or counts.dtype == np.float64 or counts.min() < 0 or counts.max() >= 2 * offset:
+        return counts
+    return _canonical(counts.astype(np.int32) - offset)
 
 
 def _compare_checksums(leads: Sequence[LeadHeader], counts: NDArray[Any], repairs: RepairLog) -> None:

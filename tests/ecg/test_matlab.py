@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadwise.ecg.matlab import read_matrix
 from leadwise.ecg.recording import read_recording
-from leadwise.ecg.repairs import RecordingError, Repair
+from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError
 from tests.conftest import v4_matrix
 from tests.ecg.recordings import ANYTHING, EDITS, HEADER, MATRIX, mutated, same, saved
 
@@ -114,3 +115,29 @@ def test_a_mutated_matrix_is_read_or_refused(write_record, edits, raw):
         return
     assert recording.counts.shape[0] == 12
     assert recording.counts.nbytes < 64 * 1032 * (len(raw) + 100)
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("data", [MATRIX, MATRIX / 8.0], ids=["counts", "mV"])
+def test_a_structure_gives_its_matrix_age_and_sex(compressed: bool, data: np.ndarray) -> None:
+    repairs = RepairLog()
+    content = read_matrix(saved(compressed=compressed, ECG={"sex": "Male", "age": 74, "data": data}), 12, repairs)
+    assert np.array_equal(content.matrix, data) and content.matrix.dtype == data.dtype
+    assert (content.age, content.sex) == (74.0, "Male")
+    assert list(repairs) == ["structure"]
+
+
+def test_a_structure_without_a_matrix_of_leads_is_refused_with_its_fields() -> None:
+    with pytest.raises(UnreadableError, match=r"ECG\.sex 1 x 4, ECG\.data 3 x 40"):
+        read_matrix(saved(ECG={"sex": "Male", "data": MATRIX[:3]}), 12, RepairLog())
+
+
+@given(EDITS)
+@ANYTHING
+def test_a_mutated_structure_is_read_or_refused(edits: list[tuple[float, str, bytes]]) -> None:
+    raw = mutated(saved(ECG={"sex": "Male", "age": 74, "data": MATRIX}), edits)
+    try:
+        content = read_matrix(raw, 12, RepairLog())
+    except UnreadableError:
+        return
+    assert content.matrix.nbytes <= len(raw)

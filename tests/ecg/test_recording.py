@@ -19,7 +19,7 @@ from leadwise.ecg.leads import STANDARD_LEADS
 from leadwise.ecg.recording import read_header, read_recording, recording_from_arrays
 from leadwise.ecg.repairs import REPAIRS, RecordingError, Repair
 from tests.conftest import LEADS, header_text, v4_matrix
-from tests.ecg.recordings import ANYTHING, EDITS, HEADER, MATRIX, mutated, names, same
+from tests.ecg.recordings import ANYTHING, EDITS, HEADER, MATRIX, mutated, names, same, saved
 
 
 def test_real_files_and_the_drivers_arrays_give_the_same_recordings(shared_folder):
@@ -211,8 +211,9 @@ def test_a_header_cannot_name_files_of_another_folder(write_record, tmp_path, co
     for name in ("../other.mat", str(tmp_path / "other.mat"), "..\\other.mat"):
         path = write_record("inside/A0001", header_text("A0001", counts).replace("A0001.mat", name))
         path.with_suffix(".mat").unlink()
-        with pytest.raises(RecordingError, match="own folder"):
+        with pytest.raises(RecordingError, match="no such signal file") as caught:
             read_recording(path)
+        assert caught.value.source == str(tmp_path / "inside" / "other.mat")
 
 
 def test_a_header_that_is_too_large_is_refused(write_record, counts):
@@ -248,3 +249,24 @@ def test_a_header_of_several_matlab_files_needs_the_record_s_own_file(tmp_path: 
         (tmp_path / f"B{index}.mat").write_bytes(v4_matrix(np.ones((2, 5000), np.int16)))
     with pytest.raises(RecordingError, match=r"A0001\.mat: there is no such signal file"):
         read_recording(tmp_path / "A0001")
+
+
+@pytest.mark.parametrize(("code", "dtype", "offset"), [("80", "u1", 128), ("160", "<u2", 32768)])
+def test_the_offset_of_unsigned_numbers_is_subtracted(write_record, counts, code: str, dtype: str, offset: int) -> None:
+    signed = counts // 32 if code == "80" else counts
+    header = header_text("A0001", signed).replace("16+24", f"{code}+24")
+    stored = (signed.astype(int) + offset).astype(dtype)
+    from_file = read_recording(write_record(header=header, matrix=saved("4", val=stored)))
+    assert np.array_equal(from_file.counts, signed) and not from_file.repairs
+    assert same(from_file, recording_from_arrays(header, stored.astype(float)))
+    assert np.array_equal(recording_from_arrays(header, signed).counts, signed)  # subtracted already
+
+
+@pytest.mark.parametrize("unit", ["counts", "mV"])
+def test_a_structure_without_header_is_read_in_counts_or_mv(tmp_path: Path, counts, unit: str) -> None:
+    data = counts if unit == "counts" else counts / 1000
+    (tmp_path / "S1.mat").write_bytes(saved(ECG={"sex": "Female", "age": 61, "data": data}))
+    recording = read_recording(tmp_path / "S1", assume_header=True)
+    np.testing.assert_allclose(recording.counts / recording.adc_gain[:, None], counts / 1000, atol=1e-12)
+    assert (recording.header.age, recording.header.sex) == (61.0, "female")
+    assert [repair.name for repair in recording.repairs] == ["no-header", "structure"]

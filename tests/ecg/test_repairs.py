@@ -11,7 +11,11 @@ from leadwise.ecg.header import parse_header
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS, RecordingError, Repair, RepairLog, quote, reason_kind
 from tests.conftest import header_text, v4_matrix
-from tests.ecg.recordings import names
+from tests.ecg.recordings import names, saved
+
+
+def padded(matrix):
+    return np.pad(np.frombuffer(matrix, "<i2", offset=24).reshape(-1, 12).T, ((0, 0), (0, 40)))
 
 
 def changed(old, new, times=-1):
@@ -38,6 +42,10 @@ REPAIRED = {
     "unreadable-sex": changed("Sex: Male", "Sex: Mole"),
     "repeated-comment": changed("#Sex", "#Age: 75\n#Sex"),
     "renamed": lambda h, m: (h.replace("A0001", "A0002"), m),
+    "lead-unreadable": changed("1000/mV", "much/mV", 1),
+    "impossible-gain": changed("1000/mV", "1e99/mV", 1),
+    "structure": lambda h, m: (h, saved(ECG={"data": np.frombuffer(m, "<i2", offset=24).reshape(-1, 12).T})),
+    "padding": lambda h, m: (h.replace(" 500 12-May", " 540 12-May"), v4_matrix(padded(m))),
     "variable-name": lambda h, m: (h, m.replace(b"val\0", b"ecg\0", 1)),
     "transposed": lambda h, m: (h, v4_matrix(np.frombuffer(m, "<i2", offset=24).reshape(-1, 12))),
     "length-differs": changed(" 500 12-May-2020", " 501 12-May-2020"),
@@ -45,7 +53,7 @@ REPAIRED = {
 }
 
 
-@pytest.mark.parametrize("name", [name for name in REPAIRS if name != "no-header"])
+@pytest.mark.parametrize("name", [name for name in REPAIRS if name in REPAIRED])
 def test_each_repair_is_named_and_the_signal_is_unchanged(write_record, counts, name):
     header, matrix = REPAIRED[name](header_text("A0001", counts), v4_matrix(counts))
     recording = read_recording(write_record("E0001" if name == "wrong-gain" else "A0001", header, matrix))
@@ -87,7 +95,7 @@ def test_each_distinct_detail_of_a_repair_is_listed_once() -> None:
     [
         ("is cut off: 7212 of 14424 bytes", "is cut off: ... of ... bytes"),
         ("has no lead of a standard name, only 'V 1' \"it's\"", "has no lead of a standard name, only ... ..."),
-        ("gain '1e9/mV' is outside 0.001 to 1e+09 counts per mV", "gain ... is outside ... to ... counts per mV"),
+        ("sampling frequency 1e+06 is outside 20 to 20000 Hz", "sampling frequency ... is outside ... to ... Hz"),
         ("V1 is empty", "V1 is empty"),
     ],
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,9 @@ import pytest
 import wfdb
 
 from leadwise.ecg.recording import read_recording, recording_from_arrays
-from leadwise.ecg.repairs import RecordingError
+from leadwise.ecg.repairs import RecordingError, Repair
 from leadwise.ecg.signal_files import parse_format
-from tests.conftest import LEADS
+from tests.conftest import LEADS, header_text
 from tests.ecg.recordings import same
 
 
@@ -87,7 +88,10 @@ def test_wfdb_records_may_have_several_files_and_several_samples_a_frame(tmp_pat
     header = "rec2 2 250 30\none.dat 16x2 200 16 0 0 0 0 I\ntwo.dat 16+4 200 16 0 0 0 0 II\n"
     (tmp_path / "rec2.hea").write_text(header)
     recording = read_recording(tmp_path / "rec2")
-    np.testing.assert_array_equal(recording.counts, [one[::2], one[:30] * 2])  # means of 0 and 1, 2 and 3, ... floored
+    assert recording.sampling_frequency == 500
+    between = np.minimum(np.arange(60), 58)  # one is 0, 2, ... at every other sample: the other lead at its frequency
+    np.testing.assert_array_equal(recording.counts, [one, between])
+    assert recording.repairs == (Repair("samples-per-frame", "1 instead of 2 of 'II'"),)
 
 
 @pytest.mark.parametrize(
@@ -99,8 +103,8 @@ def test_wfdb_records_may_have_several_files_and_several_samples_a_frame(tmp_pat
         ("16 200.0(10)/mV 16 0 1 100 0 I\nrec1.dat 16 ", "17 200\nrec1.dat 17 ", "unknown format 17"),
         ("rec1.dat 16 ", "rec1.dat 16+9999 ", "different formats"),
         ("rec1.dat 16 ", "rec1.dat 16:999999999 ", "skew"),
-        ("rec1.dat 16 ", "rec1.dat 16x9999 ", "cut off"),
-        ("rec1.dat 16 ", "rec9.dat 16 ", "no such signal file"),
+        ("rec1.dat 16 ", "rec1.dat 16x9999 ", "outside 20 to 20000 Hz"),
+        ("rec1.dat 16 ", "rec1.dat 16x50 ", "cut off"),
         ("rec1.dat 16 ", "folder 16 ", "not a regular file"),
     ],
 )
@@ -169,3 +173,78 @@ def test_a_longer_file_is_a_repair_beyond_one_sample_of_padding(tmp_path: Path, 
 )
 def test_a_format_has_samples_a_frame_skew_and_offset(text: str, parts: tuple[str, int, int, int]) -> None:
     assert parse_format(text) == parts
+
+
+@pytest.mark.parametrize(
+    ("named", "file", "repaired"),
+    [
+        ("./rec1.dat", "rec1.dat", False),
+        ("data/rec1.dat", "rec1.dat", False),
+        ("C:\\data\\rec1.dat", "rec1.dat", False),
+        ("/somewhere/else/rec1.dat", "rec1.dat", False),
+        ("../rec1.dat", "rec1.dat", False),
+        ("rec1.dat", "REC1.DAT", False),
+        ("Rec1.Dat", "rec1.dat", False),
+        ("sub/rec1.dat", "sub/rec1.dat", False),
+        ("rec1", "rec1.dat", True),
+        ("old.dat", "rec1.dat", True),
+        ("..", "rec1.dat", True),
+    ],
+)
+def test_a_signal_file_is_found_in_the_record_s_folder(tmp_path: Path, named: str, file: str, repaired: bool) -> None:
+    path = write_wfdb(tmp_path, np.arange(200).reshape(100, 2), ["16", "16"])
+    expected = read_recording(path).counts
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "rec1.dat").rename(tmp_path / file)
+    header = path.with_suffix(".hea")
+    header.write_text(header.read_text().replace("rec1.dat", named))
+    recording = read_recording(path)
+    assert np.array_equal(recording.counts, expected)
+    assert ("renamed" in [repair.name for repair in recording.repairs]) == repaired
+
+
+@pytest.mark.parametrize("named", ["A0001", "./A0001.mat", "data/A0001.mat", "B7.mat", "B7", "/x/A0001.mat"])
+def test_a_matlab_file_is_found_in_the_record_s_folder(write_record, counts, named: str) -> None:
+    recording = read_recording(write_record(header=header_text("A0001", counts).replace("A0001.mat", named)))
+    assert np.array_equal(recording.counts, counts)
+    assert ("renamed" in [repair.name for repair in recording.repairs]) == (named in ("B7.mat", "B7", "A0001"))
+
+
+def test_of_two_signal_files_none_is_guessed(tmp_path: Path) -> None:
+    path = write_wfdb(tmp_path, np.arange(200).reshape(100, 2), ["16", "16"])
+    header = path.with_suffix(".hea")
+    header.write_text(header.read_text().replace("rec1.dat", "old"))
+    (tmp_path / "rec1.mat").write_bytes(b"")
+    with pytest.raises(RecordingError, match="no such signal file"):
+        read_recording(path)
+    (tmp_path / "rec1.mat").unlink()
+    header.write_text(header.read_text().replace("old", "other.xyz"))
+    for name in ("OTHER.xyz", "Other.xyz"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(RecordingError, match=r"other\.xyz: there is no such signal file"):
+        (tmp_path / "rec1.dat").unlink()
+        read_recording(path)
+
+
+def test_a_record_is_read_without_a_temporary_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_wfdb(tmp_path, np.arange(200).reshape(100, 2), ["16", "16"])
+    monkeypatch.setattr(tempfile, "_get_default_tempdir", lambda: 1 / 0)
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    assert read_recording(path).counts.shape == (2, 100)
+
+
+def test_a_path_that_names_several_places_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "a::b").mkdir()
+    with pytest.raises(RecordingError, match="'::' in the path"):
+        read_recording(write_wfdb(tmp_path / "a::b", np.arange(200).reshape(100, 2), ["16", "16"]))
+
+
+@pytest.mark.parametrize("frames", [8, 20])
+def test_several_samples_a_frame_are_read_one_by_one(tmp_path: Path, frames: int) -> None:
+    counts = np.random.default_rng(3).integers(-3000, 3000, (12, 50 * frames))
+    (tmp_path / "F.dat").write_bytes(counts.reshape(12, 50, frames).transpose(1, 0, 2).astype("<i2").tobytes())
+    lines = [f"F.dat 16x{frames} 1000/mV 16 0 0 0 0 {lead}" for lead in LEADS]
+    (tmp_path / "F.hea").write_text("\n".join([f"F 12 {500 / frames:g} 50", *lines]))
+    recording = read_recording(tmp_path / "F")
+    assert recording.sampling_frequency == 500 and np.array_equal(recording.counts, counts)
+    assert not recording.repairs
