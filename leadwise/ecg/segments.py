@@ -41,7 +41,7 @@ def parse_segments(text: bytes, source: str) -> SegmentList | None:
         raise UnreadableError("is a multi-segment record of variable layout; only a fixed layout is read")
     if sum(samples for _, samples in segments) > MAX_SAMPLES:
         raise UnreadableError(f"declares more than {MAX_SAMPLES} samples")
-    single = [f"{record[1]} 1 {' '.join(lines[0].split()[2:4])}", "- 16", *comments]
+    single = [f"{record[1]} 1 {' '.join(lines[0].split()[2:4])}", "- 16 200 16 0 0 0 0 I", *comments]
     return SegmentList(parse_header(single, source), tuple(segments))
 
 

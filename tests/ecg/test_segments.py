@@ -21,7 +21,7 @@ def write(folder: Path, master: str = MASTER, gain: str = "200", second: str = "
         leads = second if name == "D2" else "I II V1"
         own_gain = gain if name == "D2" else "200"
         lines = [
-            f"{name}.dat 16 {own_gain} 16 0 {row[0]} 0 0 {lead}"
+            f"{name}.dat 16 {own_gain} 16 0 0 0 0 {lead}"
             for row, lead in zip(counts, leads.split(), strict=True)
         ]
         (folder / f"{name}.hea").write_text("\n".join([f"{name} 3 250 {counts.shape[1]}", *lines]) + "\n")
@@ -37,7 +37,7 @@ def test_segments_are_joined_as_wfdb_joins_them(tmp_path: Path) -> None:
     np.testing.assert_allclose(recording.counts / recording.adc_gain[:, None], expected)
     assert recording.lead_names == ("I", "II", "V1") and recording.sampling_frequency == 250
     assert (recording.name, recording.header.age) == ("MS", 50)
-    assert "segments" in names(recording.repairs)
+    assert names(recording.repairs) == ["segments"]
     header = read_header(tmp_path / "MS")
     assert (header.samples, header.leads, header.age) == (1050, recording.header.leads, 50)
 
