@@ -10,11 +10,8 @@ from pathlib import Path
 
 import click
 
-from leadwise.api import Result, result_of
 from leadwise.command_line import command
 from leadwise.ecg.leads import SIGNAL_REPAIRS
-from leadwise.ecg.quality import quality_warnings
-from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS
 from leadwise.model.ensemble import Model
 from leadwise.model.ensemble import load_model as load_model_folder
@@ -23,6 +20,8 @@ from leadwise.model.scoring import score_files
 from leadwise.network.devices import choose_processor
 from leadwise.options import PredictionOptions
 from leadwise.report.annotated_recording import draw_annotated, evidence_of, json_object, load_annotated
+from leadwise.result import Result, result_of
+from leadwise.util.text import printable
 from team_code import load_12ECG_model, run_12ECG_classifier
 
 __all__ = ["load_12ECG_model", "run_12ECG_classifier"]
@@ -48,12 +47,12 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
         model = load_model_folder(model_folder, processor)
         unusable = 0
         # one at a time, so that the first result does not wait for the last
-        for path, prediction in zip(paths, score_files(model, paths, batch=1), strict=True):
-            result = result_of(model, prediction, path)
+        for path, prediction in zip(paths, score_files(model, paths, batch=1, quality=True), strict=True):
+            result = result_of(model, prediction, name_of(path) if prediction.error else None)
             if not options.json:
-                print(f"\n{path}")
+                print(f"\n{printable(str(path))}")
                 print(f"  cannot be used: {result.error}" if result.error else result.table())
-                print("".join(f"  {line}\n" for line in notes(path, result)), end="")
+                print("".join(f"  {line}\n" for line in notes(result)), end="")
             if options.json or options.plot:
                 print_json_and_plot(model, Path(model_folder), path, result, options)
             unusable += result.error is not None
@@ -73,12 +72,15 @@ def validation_note(model: Model) -> str:
     return f"sensitivity and PPV: of the class on the {sum(counts)} validation recordings of the training"
 
 
-def notes(path: Path, result: Result) -> list[str]:
-    """Describe what is doubtful and what was repaired in a recording that was used."""
-    if result.error:
-        return []
+def name_of(path: Path) -> str:
+    """Return the name of a recording whose header could not be read."""
+    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
+
+
+def notes(result: Result) -> list[str]:
+    """Describe what is doubtful and what was repaired in a recording."""
     found = [f"note: {Result.OUT_OF_DISTRIBUTION}"] * result.out_of_distribution
-    found += [f"note: {warning}" for warning in quality_warnings(read_recording(path, assume_header=True))]
+    found += [f"warning: {warning}" for warning in result.warnings]
     meanings = REPAIRS | dict(SIGNAL_REPAIRS)
     return found + [f"repair ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 

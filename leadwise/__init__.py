@@ -13,16 +13,24 @@ from typing import Any as _Any
 if _TYPE_CHECKING:
     from leadwise import simulate as simulate
     from leadwise.api import Classifier as Classifier
-    from leadwise.api import Result as Result
     from leadwise.api import evaluate as evaluate
     from leadwise.api import load as load
     from leadwise.challenge.metric import Scores as Scores
+    from leadwise.ecg.repairs import RecordingError as RecordingError
     from leadwise.model.folder import ModelError as ModelError
+    from leadwise.result import Result as Result
 
 __version__ = "0.2.0"
-__all__ = ["Classifier", "ModelError", "Result", "Scores", "__version__", "evaluate", "load", "simulate"]
+__all__ = [
+    "Classifier", "ModelError", "RecordingError", "Result", "Scores", "__version__", "evaluate", "load", "simulate",
+]  # fmt: skip
 
-_PLACES = {"ModelError": "model.folder", "Scores": "challenge.metric"}  # of all others: api
+_PLACES = {  # of all others: api
+    "ModelError": "model.folder",
+    "RecordingError": "ecg.repairs",
+    "Result": "result",
+    "Scores": "challenge.metric",
+}
 
 
 def __getattr__(name: str) -> _Any:

@@ -5,129 +5,32 @@ Reading and scoring are those of the container (`leadwise.model.scoring`). `impo
 
 from __future__ import annotations
 
-import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from html import escape
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal, overload
+from typing import Any, Literal, overload
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from tqdm import tqdm
 
-from leadwise.challenge.classes import CODES, DIAGNOSES
+from leadwise.challenge.classes import CODES
 from leadwise.challenge.evaluation import evaluate_folders
 from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
+from leadwise.inputs import Details, items_of
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import ModelError
-from leadwise.model.prediction import Prediction
-from leadwise.model.scoring import score_arrays, score_files
+from leadwise.model.scoring import score_recordings
 from leadwise.network.devices import choose_processor
+from leadwise.result import Result, result_of
 from leadwise.util.progress import log
 
-__all__ = ["Classifier", "Result", "evaluate", "load", "result_of"]
+__all__ = ["Classifier", "evaluate", "load"]
 
 PRETRAINED = Path(__file__).resolve().parent / "pretrained"
-COUNTS_PER_MV = 1000  # of the Challenge's files
-LARGEST_MV = 10.0  # median distance of an ECG's samples from their lead's median is smaller
-NAMES = tuple(diagnosis.name for diagnosis in DIAGNOSES)
-ABBREVIATIONS = tuple(diagnosis.abbreviation for diagnosis in DIAGNOSES)
-
 _Path = str | os.PathLike[str]
-
-
-@dataclass(frozen=True, eq=False)
-class Result:
-    """A model's prediction for one ECG; arrays (24,) and names are in the order of the Challenge's weight matrix.
-
-    `print(result)` prints a table, a notebook shows one. If `error` is set, the recording could not be used, and the
-    prediction is the training prior. `labels` follow the model's decision rule: the highest expected reward (recipe
-    robust), or the vote of the networks by their thresholds (recipes paper and quick); at least one is set.
-
-    Examples
-    --------
-    >>> result = leadwise.load("MODEL").predict("ecgs/E00001")
-    >>> sorted(result.found) == sorted(name for name, on in zip(result.names, result.labels) if on)
-    True
-    """
-
-    name: str  # of the record
-    probabilities: NDArray[np.float64]  # (24,) mean of the networks, calibrated if the model decides by expected reward
-    labels: NDArray[np.bool_]  # (24,) diagnoses that are present
-    thresholds: NDArray[np.float64]  # (24,) mean of the networks; NaN if the model decides by expected reward
-    repairs: tuple[str, ...]  # names of repairs and doubts, see docs/file-formats.md
-    error: str | None  # why the recording could not be used
-    sensitivity: NDArray[np.float64]  # (24,) on the validation recordings of the training; NaN if unknown
-    ppv: NDArray[np.float64]  # (24,) positive predictive value on the same
-    out_of_distribution: bool = False  # acquisition profile (frequency, ADC step, duration) not seen in training
-
-    names: ClassVar = NAMES
-    codes: ClassVar = CODES
-    abbreviations: ClassVar = ABBREVIATIONS
-    OUT_OF_DISTRIBUTION: ClassVar = "out of distribution: acquisition profile not seen in training"
-
-    @property
-    def order(self) -> list[int]:
-        """Return the indices of the diagnoses: first those present, each group by falling probability."""
-        return [int(k) for k in np.lexsort((-self.probabilities, ~self.labels))]
-
-    @property
-    def found(self) -> list[str]:
-        """Return the names of the diagnoses that are present, the most probable first."""
-        return [NAMES[k] for k in self.order if self.labels[k]]
-
-    def __repr__(self) -> str:
-        if self.error:
-            return f"<Result {self.name}: cannot be used>"
-        found = ", ".join(f"{ABBREVIATIONS[k]} {self.probabilities[k]:.2f}" for k in self.order if self.labels[k])
-        return f"<Result {self.name}: {found}>"
-
-    def __str__(self) -> str:
-        return "\n".join([self.name, *self._notes(), self.table()])
-
-    def table(self) -> str:
-        """Return a table of the diagnoses in `order`, one line each."""
-        lines = ["     probability  threshold  sensitivity    PPV  diagnosis"]
-        for k in self.order:
-            mark, name = "yes" if self.labels[k] else "", f"{NAMES[k]} ({ABBREVIATIONS[k]}, {CODES[k]})"
-            probability, threshold, sensitivity, ppv = self._cells(k)
-            lines.append(f"{mark:>5}{probability:>11}{threshold:>11}{sensitivity:>13}{ppv:>7}  {name}")
-        return "\n".join(lines)
-
-    def _cells(self, k: int) -> list[str]:
-        """Return the numbers of a diagnosis as text; a dash for NaN."""
-        numbers = (self.thresholds[k], self.sensitivity[k], self.ppv[k])
-        return [f"{self.probabilities[k]:.3f}", *(f"{x:.2f}" if np.isfinite(x) else "-" for x in numbers)]
-
-    def _notes(self) -> list[str]:
-        error = [f"cannot be used, scored with the training prior: {self.error}"] if self.error else []
-        repairs = [f"repaired or doubtful: {', '.join(self.repairs)}"] if self.repairs else []
-        return error + repairs + [self.OUT_OF_DISTRIBUTION] * self.out_of_distribution
-
-    def _repr_html_(self) -> str:
-        """Return the table for a notebook, with the absent diagnoses folded."""
-        present = [k for k in self.order if self.labels[k]]
-        absent = [k for k in self.order if not self.labels[k]]
-        notes = "".join(f"<p>{escape(note)}</p>" for note in self._notes())
-        return (
-            f'<div class="leadwise-result"><p><b>{escape(self.name)}</b></p>{notes}{self._html_table(present)}'
-            f"<details><summary>{len(absent)} other diagnoses</summary>{self._html_table(absent)}</details></div>"
-        )
-
-    def _html_table(self, indices: Sequence[int]) -> str:
-        columns = ("diagnosis", "code", "probability", "threshold", "sensitivity", "PPV")
-        heads = "".join(f'<th scope="col">{column}</th>' for column in columns)
-        rows = "".join(
-            f'<tr><td style="text-align:left">{escape(NAMES[k])} ({escape(ABBREVIATIONS[k])})</td>'
-            + "".join(f"<td>{cell}</td>" for cell in (CODES[k], *self._cells(k)))
-            + "</tr>"
-            for k in indices
-        )
-        return f"<table><thead><tr>{heads}</tr></thead><tbody>{rows}</tbody></table>"
 
 
 class Classifier:
@@ -147,56 +50,72 @@ class Classifier:
         return f"<Classifier {self.folder}: recipe {self.model.recipe.name}, {networks} network{'s'[: networks - 1]}>"
 
     @overload
+    def predict(self, ecg: _Path, *, errors: Literal["raise", "return"] | None = None) -> Result: ...  # type: ignore[overload-overlap]  # a str is an iterable of str
+
+    @overload
     def predict(
         self,
-        ecg: NDArray[Any],
-        sampling_frequency: float,
-        lead_names: Sequence[str],
+        ecg: Iterable[_Path],
         *,
-        unit: Literal["mV", "uV"] | None = None,
-        age: float | None = None,
-        sex: Literal["female", "male"] | None = None,
-        name: str = "array",
-    ) -> Result: ...
-
-    @overload
-    def predict(self, ecg: _Path) -> Result: ...  # type: ignore[overload-overlap]  # a str is an iterable of str
-
-    @overload
-    def predict(
-        self, ecg: Iterable[_Path], *, progress: bool | None = None, batch_size: int = 64, jobs: int = 2
+        errors: Literal["raise", "return"] | None = None,
+        progress: bool | None = None,
+        batch_size: int = 64,
+        jobs: int = 2,
     ) -> list[Result]: ...
 
-    def predict(self, ecg: Any, *details: Any, **more: Any) -> Result | list[Result]:
-        """Predict the diagnoses of one ECG or of several.
+    @overload
+    def predict(self, ecg: Any, *details: Any, **more: Any) -> Any: ...
 
-        A recording that cannot be used does not raise: see `Result.error`.
+    def predict(
+        self,
+        ecg: Any,
+        sampling_frequency: ArrayLike | None = None,
+        lead_names: Sequence[Any] | None = None,
+        *,
+        unit: str | Sequence[str] | None = None,
+        age: ArrayLike | None = None,
+        sex: str | Sequence[str | None] | None = None,
+        name: str | Sequence[str] | None = None,
+        errors: Literal["raise", "return"] | None = None,
+        progress: bool | None = None,
+        batch_size: int = 64,
+        jobs: int = 2,
+    ) -> Any:
+        """Predict the diagnoses of one ECG or of several.
 
         Parameters
         ----------
-        ecg : path, iterable of paths, or (leads, samples) array
-            WFDB records (NAME.hea, NAME.mat, NAME.dat or NAME), or one ECG, which the next parameters describe.
+        ecg : path, array, table, Recording, or several of them
+            A WFDB record (NAME.hea, NAME.mat, NAME.dat or NAME); an array (leads, samples), or transposed, that NumPy
+            can read (a tensor, nested lists, a masked array); a DataFrame whose columns are leads; a dictionary of
+            leads. Several: a list or iterator of these, or an array (ECGs, leads, samples).
         sampling_frequency : float
-            In Hz.
+            Of an array, in Hz, 20 to 20,000.
         lead_names : sequence of str
-            I, II, ..., V6 in any order. Missing leads are computed or zero, as for files.
-        unit : {"mV", "uV"}, optional
+            Of an array: I, II, ..., V6 in any order and any usual spelling. Missing leads are computed or zero, as for
+            files. A table names its leads itself.
+        unit : {"V", "mV", "uV"}, optional
             By default floats are mV and integers uV, the ADC counts of the Challenge's files.
         age, sex, name : float (years), {"female", "male"} and str, optional
-            Of the person, and `Result.name`.
+            Of the person, and `Result.name`. Of several arrays each detail is one value for all, or one for each.
+        errors : {"raise", "return"}, optional
+            Whether a recording that cannot be used raises RecordingError, or gives a result with `error`. By default a
+            single one raises, and several return a result for each.
         progress, batch_size, jobs : bool, int and int, optional
-            For several paths: a progress bar (by default on a terminal and in a notebook), recordings per pass of the
-            networks, and threads that read the next ones.
+            For several: a progress bar (by default for paths, on a terminal and in a notebook), recordings per pass of
+            the networks, and threads that read the next ones.
 
         Returns
         -------
-        Result, or for several paths a list of Result in their order
+        Result, or for several a list of Result in their order
 
         Raises
         ------
+        RecordingError
+            For a recording that cannot be used: names the file and the reason. Without `unit` also for an array whose
+            values are no ECG's in mV (typical size: docs/file-formats.md).
         ValueError
-            For an array without frequency or names, with another number of leads than names, with values that are no
-            numbers, or, without `unit`, with values that are too large for mV.
+            For an array without frequency or names, with another number of leads than names, or no numbers.
 
         Examples
         --------
@@ -210,45 +129,24 @@ class Classifier:
         >>> [result.name for result in model.predict(["ecgs/E00001", "ecgs/E00002"])]
         ['E00001', 'E00002']
         """
-        if isinstance(ecg, (str, os.PathLike)):
-            return self._predict_paths([ecg], *details, progress=False, **more)[0]
-        if isinstance(ecg, np.ndarray):
-            name = more.pop("name", "array")
-            return replace(result_of(self.model, score_arrays(self.model, *_as_file(ecg, *details, **more))), name=name)
-        return self._predict_paths(ecg, *details, **more)
-
-    def _predict_paths(
-        self, paths: Iterable[_Path], *, progress: bool | None = None, batch_size: int = 64, jobs: int = 2
-    ) -> list[Result]:
-        records = [Path(path) for path in paths]
+        if errors not in (None, "raise", "return"):
+            raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
+        details = Details(
+            sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
+        )
+        items, single = items_of(ecg, details)
+        raising = single if errors is None else errors == "raise"
         # no bar in a log file, but in a notebook, whose stderr is no terminal either
-        shown = sys.stderr.isatty() or "ipykernel" in sys.modules if progress is None else progress
-        predictions = score_files(self.model, records, batch_size, jobs)
-        bar = tqdm(predictions, "scoring", len(records), unit=" recordings", disable=not shown)
-        return [result_of(self.model, prediction, path) for path, prediction in zip(records, bar, strict=True)]
-
-
-def result_of(model: Model, prediction: Prediction, path: Path | None = None) -> Result:
-    """Return a prediction as a result, named after the file if its header could not be read."""
-    name = prediction.name
-    if prediction.error and path:
-        name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
-    # copies, so that a changed result leaves the prior as it is
-    arrays = (prediction.scores.copy(), prediction.labels.copy(), model.thresholds.mean(0))
-    unknown = np.full(len(CODES), np.nan)
-    sensitivity, ppv = validation_accuracy(model.metadata) or (unknown, unknown.copy())
-    outside = prediction.out_of_distribution
-    return Result(name, *arrays, prediction.repairs, prediction.error, sensitivity, ppv, outside)
-
-
-def validation_accuracy(metadata: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """Compute sensitivity and PPV, (24,) each, from the counts of all folds; NaN if undefined, None without counts."""
-    counts = [fold.get("validation_counts") for fold in metadata["folds"]]
-    if not all(counts):
-        return None
-    tp, fp, fn = (np.sum([count[key] for count in counts], axis=0, dtype=np.float64) for key in ("tp", "fp", "fn"))
-    with np.errstate(invalid="ignore"):
-        return np.asarray(tp / (tp + fn)), np.asarray(tp / (tp + fp))
+        shown = not single and (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
+        readers = [(item.source, item.read) for item in items]
+        predictions = score_recordings(self.model, readers, 1 if single else batch_size, jobs, quality=True)
+        bar = tqdm(predictions, "scoring", len(items), unit=" recordings", disable=not shown)
+        results = []
+        for item, prediction in zip(items, bar, strict=True):
+            if raising and prediction.error is not None:
+                raise prediction.error
+            results.append(result_of(self.model, prediction, item.name if prediction.error else None))
+        return results[0] if single else results
 
 
 def load(
@@ -281,53 +179,6 @@ def load(
         raise ModelError(f"{PRETRAINED}: this version of Leadwise has no pretrained model; give a model folder")
     path = PRETRAINED if folder is None else Path(folder)
     return Classifier(load_model(path, choose_processor(device, precision, threads)), path)
-
-
-def _as_file(
-    ecg: NDArray[Any],
-    sampling_frequency: float | None = None,
-    lead_names: Sequence[str] | None = None,
-    *,
-    unit: str | None = None,
-    age: float | None = None,
-    sex: str | None = None,
-) -> tuple[list[str], NDArray[Any]]:
-    """Return header and ADC counts of a file with these samples, so that files and arrays are checked alike."""
-    if sampling_frequency is None or lead_names is None:
-        raise ValueError("an array needs sampling_frequency (Hz) and lead_names")
-    counts, names = _counts(ecg, unit), [lead_names] if isinstance(lead_names, str) else list(lead_names)
-    if len(names) not in ecg.shape:
-        raise ValueError(f"{len(names)} lead names for an array of {ecg.shape[0]} leads, {ecg.shape[1]} samples")
-    if not all(isinstance(name, str) and name.strip() and name.isprintable() for name in names):
-        raise ValueError(f"lead names are words such as 'aVR', not {names!r}")
-    if not 0 < sampling_frequency < math.inf:
-        raise ValueError(f"a sampling frequency is positive, in Hz, not {sampling_frequency}")
-    samples = ecg.shape[1] if ecg.shape[0] == len(names) else ecg.shape[0]  # transposed arrays are read too
-    signals = [f"array.mat 16 {COUNTS_PER_MV}/mV 16 0 0 0 0 {name}" for name in names]
-    person = [f"#Age: {math.nan if age is None else float(age)}", f"#Sex: {sex or 'Unknown'}"]
-    return [f"array {len(names)} {float(sampling_frequency)!r} {samples}", *signals, *person], counts
-
-
-def _counts(ecg: NDArray[Any], unit: str | None) -> NDArray[Any]:
-    """Return an array as ADC counts, 1000 per mV."""
-    if unit not in (None, "mV", "uV"):
-        raise ValueError(f"unit {unit!r} is neither 'mV' nor 'uV'")
-    if ecg.dtype.kind not in "iuf" or ecg.ndim != 2:
-        raise ValueError(f"an ECG is an array of numbers (leads, samples), not {ecg.dtype} {ecg.shape}")
-    if unit == "uV" or (unit is None and ecg.dtype.kind in "iu"):
-        return ecg
-    values = ecg.astype(np.float64)
-    # uV taken for mV would give a confident and wrong prediction
-    if unit is None and _typical_size(values) > LARGEST_MV:
-        raise ValueError(f"half of the samples lie beyond {LARGEST_MV:g} mV: are they uV? Say which by unit=")
-    return COUNTS_PER_MV * values
-
-
-def _typical_size(values: NDArray[np.float64]) -> float:
-    """Return the median distance of all samples from their lead's median; 0 if there are no numbers."""
-    finite = np.where(np.isfinite(values), values, np.nan)
-    usable = finite[~np.isnan(finite).all(axis=1)]
-    return float(np.nanmedian(np.abs(usable - np.nanmedian(usable, axis=1, keepdims=True)))) if usable.size else 0.0
 
 
 def evaluate(labels: _Path | ArrayLike, outputs: _Path | Sequence[Result]) -> Scores:

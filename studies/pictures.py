@@ -16,7 +16,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from leadwise.api import PRETRAINED, result_of
+from leadwise.api import PRETRAINED
 from leadwise.ecg.discovery import find_recordings
 from leadwise.model.ensemble import load_model
 from leadwise.model.folder import ModelError
@@ -24,6 +24,7 @@ from leadwise.model.scoring import score_files
 from leadwise.recipes import RECIPES
 from leadwise.report.annotated_recording import draw_annotated, evidence_of, load_annotated
 from leadwise.report.sheet.paper import figure_bytes
+from leadwise.result import result_of
 from leadwise.util.files import atomic_write
 from studies.network_drawing import draw_network
 
@@ -50,7 +51,7 @@ def main(model: Path, recordings: Path) -> None:
 def sheet(folder: Path, record: Path) -> bytes:
     """Return the sheet of one recording with its answer and evidence, as PNG."""
     model = load_model(folder)
-    result = result_of(model, next(iter(score_files(model, [record], batch=1))), record)
+    result = result_of(model, next(iter(score_files(model, [record], batch=1))))
     annotated = load_annotated(record)
     if annotated is None:
         raise ValueError(f"{record} cannot be drawn")

@@ -277,8 +277,6 @@ KINDS = (
     Kind("WFDB file of unknown format", WFDB.replace(".dat 16", ".dat 99"), None, {".dat": bytes(20000)}),
     Kind("WFDB file of noise in FLAC's place", WFDB.replace(".dat 16", ".dat 516"), None, {".dat": bytes(20000)}),
     Kind("WFDB files of another name", WFDB.replace("X0001", "X1"), None, {".dat": GOOD.astype("<i2").tobytes("F")}),
-    Kind("WFDB record of two segments", "X0001/2 12 500 1200\nX0001_1 600\nX0001_1 600\n", None,
-         {"_1.hea": WFDB.replace("X0001", "X0001_1").encode(), "_1.dat": GOOD.astype("<i2").tobytes("F")}),
     Kind("WFDB record of segments that do not exist", "X0001/2 12 500 600\nX0001_1 300\nX0001_2 300\n", None),
     Kind("WFDB record of variable layout", "X0001/2 12 500 600\nX0001_1 0\nX0001_2 600\n", None),
     Kind("WFDB leads of different frequencies", WFDB.replace(".dat 16 ", ".dat 16x2 ", 6).replace("500 600", "500 400"),

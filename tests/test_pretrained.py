@@ -11,9 +11,9 @@ import numpy as np
 import pytest
 
 import leadwise
-from leadwise.api import ABBREVIATIONS
 from leadwise.ecg.leads import STANDARD_LEADS
 from leadwise.model.folder import RENAMED_KEYS, SEEN, SIMULATION_NETWORK, VERSION
+from leadwise.result import ABBREVIATIONS
 from leadwise.simulate import simulate
 from leadwise.simulate.folder import write_folder
 

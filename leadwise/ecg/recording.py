@@ -121,11 +121,16 @@ def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
 def recording_from_arrays(header: str | Sequence[str], data: NDArray[Any]) -> Recording:
     """Return the recording that an organisers' driver passes: header text or lines, and ADC counts (leads, samples).
     Equals `read_recording` of the same files bit for bit; `data` is copied. Raises RecordingError."""
-    parsed = parse_header(header)
+    return recording_from_counts(parse_header(header), data)
+
+
+def recording_from_counts(header: Header, data: NDArray[Any]) -> Recording:
+    """Return the recording of a parsed header and ADC counts (leads, samples), which are copied. Raises
+    RecordingError."""
     try:
-        return _recording(parsed, np.array(data), RepairLog())
+        return _recording(header, np.array(data), RepairLog())
     except (ValueError, MemoryError) as refusal:  # ours, or NumPy's if the data is no array
-        raise RecordingError(parsed.name, error_reason(refusal)) from None
+        raise RecordingError(header.name, error_reason(refusal)) from None
 
 
 def _record_path(path: str | Path) -> str:

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.ecg.quality import QualityWarning
+from leadwise.ecg.repairs import RecordingError
+from leadwise.util.text import printable
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
@@ -16,6 +20,11 @@ class Prediction:
     labels: NDArray[np.bool_]  # (24,)
     scores: NDArray[np.float64]  # (24,) probabilities
     repairs: tuple[str, ...]  # names
-    error: str | None  # file and reason, if the recording cannot be used
-    reason: str | None = None  # without the file
+    error: RecordingError | None = None  # file and reason, if the recording cannot be used
     out_of_distribution: bool = False  # acquisition profile not seen in training
+    warnings: tuple[QualityWarning, ...] = ()  # if they were requested
+
+    @property
+    def reason(self) -> str | None:
+        """Return why the recording cannot be used, in one line."""
+        return None if self.error is None else printable(self.error.reason)

@@ -1,4 +1,4 @@
-"""Score recordings with a model. A recording that cannot be used gets the training prior, with a warning."""
+"""Score recordings with a model. The prediction of one that cannot be used has an error and the training prior."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from leadwise.challenge.outputs import write_output
 from leadwise.ecg.acquisition import measure_acquisition
 from leadwise.ecg.discovery import find_records
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
+from leadwise.ecg.quality import QualityWarning, quality_warnings
 from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
@@ -41,21 +43,35 @@ class _Input:
     auxiliary_features: NDArray[np.float32]  # (5,), or (6,) with the signal's scale
     acquisition: NDArray[np.float32]  # (3,)
     repairs: tuple[str, ...]
+    warnings: tuple[QualityWarning, ...]
+
+
+Reader = tuple[str, Callable[[], Recording]]  # file or name for errors, and a function that reads the recording
 
 
 def score_arrays(model: Model, header: str | Sequence[str], data: NDArray[Any]) -> Prediction:
-    """Score a recording given as the text or lines of a header and ADC counts (leads, samples)."""
-    return _score(model, [_input(model, "header", lambda: recording_from_arrays(header, data))])[0]
+    """Score a recording given as the text or lines of a header and ADC counts (leads, samples), as the organisers'
+    drivers do: warn of one that cannot be used."""
+    prediction = _score(model, [_input(model, ("", lambda: recording_from_arrays(header, data)), False)])[0]
+    warn_of_prior(prediction)
+    return prediction
 
 
-def score_files(model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1) -> Iterator[Prediction]:
-    """Score recordings in order; `jobs` threads read the next two batches while one is computed."""
+def score_files(
+    model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1, *, quality: bool = False
+) -> Iterator[Prediction]:
+    """Score files in order, as `score_recordings` does."""
+    readers = ((str(path), partial(read_recording, path, assume_header=True)) for path in paths)
+    return score_recordings(model, readers, batch, jobs, quality=quality)
 
-    def read(path: Path) -> _Input | Prediction:
-        return _input(model, str(path), lambda: read_recording(path, assume_header=True))
 
+def score_recordings(
+    model: Model, recordings: Iterable[Reader], batch: int = 64, jobs: int = 1, *, quality: bool = False
+) -> Iterator[Prediction]:
+    """Score recordings in order; `jobs` threads read the next two batches while one is computed. `quality` adds the
+    quality warnings."""
     with ThreadPoolExecutor(jobs) as readers:
-        futures = (readers.submit(read, path) for path in paths)
+        futures = (readers.submit(_input, model, reader, quality) for reader in recordings)
         waiting = deque(islice(futures, 2 * batch))
         while waiting:
             now = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
@@ -84,8 +100,10 @@ def score_folder(model: Model, data: Path, output: Path, options: DriverOptions 
         for record, prediction in zip(records, predictions, strict=True):
             name = printable(record.name)
             summary.add(name, prediction)
+            warn_of_prior(prediction)
             if options.strict and prediction.error:
-                raise UnusableRecordingError(f"{prediction.error} (--strict stops at the first that cannot be used)")
+                error = printable(str(prediction.error))
+                raise UnusableRecordingError(f"{error} (--strict stops at the first that cannot be used)")
             labels = prediction.labels.astype(int).tolist()
             write_output(output / f"{record.name}.csv", name, CODES, labels, prediction.scores.tolist())
     finally:
@@ -96,24 +114,48 @@ def score_folder(model: Model, data: Path, output: Path, options: DriverOptions 
     return summary
 
 
-def _input(model: Model, source: str, read: Callable[[], Recording]) -> _Input | Prediction:
+def warn_of_prior(prediction: Prediction) -> None:
+    """Log a warning if the prediction is the training prior."""
+    if prediction.error:
+        log.warning("scored with the training prior: %s", printable(str(prediction.error)))
+
+
+def _input(model: Model, reader: Reader, quality: bool) -> _Input | Prediction:
     """Return the network inputs, or the prior's prediction for a recording that cannot be used."""
+    source, read = reader
     try:
         recording = read()
-        signal = prepare(recording, model.recipe.signal)
-        features, acquisition = auxiliary_features(recording.header, signal), measure_acquisition(recording)
-        repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
-        return _Input(recording.name, source, signal.values, features, acquisition, repairs)
     except RecordingError as error:
         return _prior(model, error)
     except Exception as error:  # one recording must not end a run over thousands
-        return _prior(model, RecordingError(source, f"{UNEXPECTED}: {type(error).__name__}: {quote(str(error))}"))
+        return _prior(model, _unexpected(source, error))
+    source = source or recording.name
+    try:
+        signal = prepare(recording, model.recipe.signal)
+        features, acquisition = auxiliary_features(recording.header, signal), measure_acquisition(recording)
+        repairs = tuple(repair.name for repair in (*recording.repairs, *signal.repairs))
+        warnings = _quality_warnings(recording, source) if quality else ()
+        return _Input(recording.name, source, signal.values, features, acquisition, repairs, warnings)
+    except RecordingError as error:
+        return _prior(model, RecordingError(source, error.reason), recording.name)
+    except Exception as error:
+        return _prior(model, _unexpected(source, error), recording.name)
+
+
+def _unexpected(source: str, error: Exception) -> RecordingError:
+    return RecordingError(source or "recording", f"{UNEXPECTED}: {type(error).__name__}: {quote(str(error))}")
+
+
+def _quality_warnings(recording: Recording, source: str) -> tuple[QualityWarning, ...]:
+    try:
+        return quality_warnings(recording)
+    except Exception as error:  # a check must not change the answer
+        log.warning("no quality warnings: %s: %s", printable(source), quote(f"{type(error).__name__}: {error}"))
+        return ()
 
 
 def _prior(model: Model, error: RecordingError, name: str = "") -> Prediction:
-    text = printable(str(error))
-    log.warning("scored with the training prior: %s", text)
-    return Prediction(name, model.prior.labels[0], model.prior.scores[0], (), text, printable(error.reason))
+    return Prediction(name, model.prior.labels[0], model.prior.scores[0], (), error)
 
 
 def _score(model: Model, items: Sequence[_Input | Prediction]) -> list[Prediction]:
@@ -128,7 +170,7 @@ def _predict(model: Model, inputs: Sequence[_Input]) -> list[Prediction]:
     found = model.predict([item.signal for item in inputs], features, acquisitions)
     outside = np.zeros(len(inputs), np.bool_) if found.out_of_distribution is None else found.out_of_distribution
     return [
-        Prediction(item.name, labels, scores, item.repairs, None, out_of_distribution=bool(is_outside))
+        Prediction(item.name, labels, scores, item.repairs, None, bool(is_outside), item.warnings)
         if np.isfinite(scores).all()
         else _prior(model, RecordingError(item.source, NO_PROBABILITY), item.name)
         for item, labels, scores, is_outside in zip(inputs, found.labels, found.scores, outside, strict=True)

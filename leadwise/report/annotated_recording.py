@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.api import Result, validation_accuracy
 from leadwise.challenge.classes import CODES, DIAGNOSES
 from leadwise.ecg.heart_rate import heart_rate
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
@@ -24,11 +23,12 @@ from leadwise.ecg.repairs import RecordingError
 from leadwise.model.ensemble import Model
 from leadwise.report.occlusion import Evidence, find_evidence
 from leadwise.report.sheet.layout import SECONDS, Finding
+from leadwise.result import Result, validation_accuracy
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-FORMAT, VERSION = "leadwise prediction", 2
+FORMAT, VERSION = "leadwise prediction", 3
 RECORDING_KEYS = (
     "sampling_frequency_hz", "seconds", "missing_leads", "age_years", "sex", "heart_rate_per_minute",
 )  # fmt: skip
@@ -82,10 +82,11 @@ def json_object(
         "name": result.name,
         "error": result.error,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
+        "warnings": list(result.warnings),
         "out_of_distribution": result.out_of_distribution,
         "recording": _recording(annotated) if annotated else dict.fromkeys(RECORDING_KEYS),
         "model": {"folder": str(folder), "recipe": model.recipe.name, "networks": len(model.networks)},
-        "diagnoses": [_diagnosis(result, k, validation) for k in result.order],
+        "diagnoses": [] if result.error else [_diagnosis(result, k, validation) for k in result.order],
         "evidence": _evidence(evidence) if evidence else None,
     }
 
@@ -104,6 +105,7 @@ def _diagnosis(result: Result, k: int, validation: Sequence[NDArray[np.float64]]
         "abbreviation": DIAGNOSES[k].abbreviation,
         "name": DIAGNOSES[k].name,
         "present": bool(result.labels[k]),
+        "status": result.status(k) or None,
         "probability": float(result.probabilities[k]),
         "threshold": _number(result.thresholds[k]),
         "validation": validation and {"sensitivity": _number(validation[0][k]), "ppv": _number(validation[1][k])},

@@ -20,10 +20,7 @@ def write(folder: Path, master: str = MASTER, gain: str = "200", second: str = "
     for name, counts in PARTS.items():
         leads = second if name == "D2" else "I II V1"
         own_gain = gain if name == "D2" else "200"
-        lines = [
-            f"{name}.dat 16 {own_gain} 16 0 0 0 0 {lead}"
-            for row, lead in zip(counts, leads.split(), strict=True)
-        ]
+        lines = [f"{name}.dat 16 {own_gain} 16 0 0 0 0 {lead}" for row, lead in zip(counts, leads.split(), strict=True)]
         (folder / f"{name}.hea").write_text("\n".join([f"{name} 3 250 {counts.shape[1]}", *lines]) + "\n")
         (folder / f"{name}.dat").write_bytes(counts.astype("<i2").tobytes("F"))
     (folder / "MS.hea").write_text(master)

@@ -30,7 +30,7 @@ def test_a_usable_recording_has_labels_and_probabilities_and_no_error(model: Mod
 def test_an_unusable_recording_has_the_prior_and_an_error_with_its_reason(model: Model) -> None:
     prediction = score_arrays(model, TEXT, np.zeros_like(GOOD))
     assert prediction.reason == "is flat in every lead"
-    assert prediction.error and prediction.error.endswith(prediction.reason) and prediction.error != prediction.reason
+    assert prediction.error and prediction.error.source and prediction.error.reason == prediction.reason
     np.testing.assert_array_equal(prediction.scores, PRIOR.scores[0])
     np.testing.assert_array_equal(prediction.labels, PRIOR.labels[0])
 

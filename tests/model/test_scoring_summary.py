@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from leadwise.ecg.repairs import reason_kind
+from leadwise.ecg.repairs import RecordingError, reason_kind
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.util.text import printable
@@ -21,7 +21,8 @@ def test_reasons_are_counted_without_numbers_and_names() -> None:
     )
     summary = ScoringSummary()
     for size in (1, 20):
-        summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), "x", f"is cut off: {size} of 90 bytes"))
+        error = RecordingError("x", f"is cut off: {size} of 90 bytes")
+        summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), error))
     summary.add("B", Prediction("B", PRIOR.labels[0], PRIOR.scores[0], ("renamed", "renamed"), None))
     assert summary.lines() == [
         "3 recordings scored, 2 of them could not be used and got the training prior",
