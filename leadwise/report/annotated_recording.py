@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.challenge.classes import CODES, DIAGNOSES
+from leadwise.challenge.classes import CODES, DIAGNOSES, SINUS_RHYTHM
 from leadwise.ecg.heart_rate import heart_rate
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import Recording, read_recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.model.ensemble import Model
-from leadwise.report.occlusion import Evidence, find_evidence
+from leadwise.report.occlusion import MIN_DROP, Evidence, find_evidence
 from leadwise.report.sheet.layout import SECONDS, Finding
 from leadwise.result import Result, validation_accuracy
 
@@ -57,12 +57,14 @@ def load_annotated(path: Path) -> AnnotatedRecording | None:
 
 
 def evidence_of(model: Model, annotated: AnnotatedRecording | None, result: Result) -> Evidence | None:
-    """Return the evidence for the first diagnosis of a result; None if the recording could not be used."""
+    """Return the evidence for the most probable finding other than sinus rhythm, if there is one, otherwise for the
+    first diagnosis; None if the recording could not be used."""
     if annotated is None or result.error:
         return None
     signal = prepare(annotated.recording, model.recipe.signal)
     auxiliary = auxiliary_features(annotated.recording.header, signal)
-    return find_evidence(model, signal.values, auxiliary, result.order[0])
+    findings = [k for k in result.order if result.status(k) and k != SINUS_RHYTHM]
+    return find_evidence(model, signal.values, auxiliary, [*findings, result.order[0]][0])
 
 
 def json_object(
@@ -134,13 +136,14 @@ def _evidence(evidence: Evidence) -> dict[str, Any]:
 
 
 def draw_annotated(model: Model, annotated: AnnotatedRecording, result: Result, evidence: Evidence | None) -> Figure:
-    """Draw the sheet with the diagnoses and, shaded, the evidence; a note replaces them if the recording was not used.
-
-    A long recording is drawn where the first diagnosis is most probable.
+    """Draw the sheet with the diagnoses, the warnings and, shaded, the evidence; a note replaces them if the recording
+    was not used. A long recording is drawn where the examined finding is most probable.
     """
     from leadwise.report.sheet.sheet import caption_of, draw_sheet  # here, since matplotlib takes its time to start
 
     caption = caption_of(annotated.recording, annotated.signal)
+    warnings = [f"warning: {warning}" for warning in result.warnings]
+    caption = replace(caption, notes=(*warnings, *caption.notes))
     values, frequency = annotated.signal.values, annotated.signal.sampling_frequency
     if result.error:
         notes = (f"the model could not use this recording: {result.error}", *caption.notes)
@@ -151,7 +154,7 @@ def draw_annotated(model: Model, annotated: AnnotatedRecording, result: Result, 
     spans, name = evidence.strongest(), DIAGNOSES[evidence.diagnosis].abbreviation
     start = max(0.0, min(evidence.start, values.shape[1] / frequency - SECONDS))
     if not spans:
-        notes = (f"hiding any half second of a lead does not lower the probability of {name}", *caption.notes)
+        notes = (f"hiding any half second of a lead lowers {name} by less than {MIN_DROP}", *caption.notes)
         return draw_sheet(values, frequency, replace(caption, notes=notes), findings, start=start)
     title = f"shaded: hiding it lowers {name} by up to {spans[0].weight:.3f}"
     return draw_sheet(values, frequency, caption, findings, spans, title, start)
@@ -165,7 +168,7 @@ def findings_of(model: Model, result: Result) -> list[Finding]:
             f"{DIAGNOSES[k].name} ({DIAGNOSES[k].abbreviation})",
             float(result.probabilities[k]),
             float(result.thresholds[k]),
-            bool(result.labels[k]),
+            result.status(k),
             *((float(figures[k]) for figures in validation) if validation else ()),
         )
         for k in result.order

@@ -21,6 +21,7 @@ from leadwise.report.sheet.layout import Span
 HIDDEN = 0.5  # s
 BATCH = 64  # altered recordings in memory
 MAX_SPANS, MIN_SHARE = 12, 0.25  # shown: at most so many spans, each with at least this share of the largest drop
+MIN_DROP = 0.05  # of the probability; less is no evidence that a reader could act on
 
 Signal = NDArray[np.float32]
 
@@ -37,8 +38,9 @@ class Evidence:
     leads: NDArray[np.float64]  # (12,) drop when the whole lead is zero, like a missing one
 
     def strongest(self) -> list[Span]:
-        """Return the spans with the largest drops, the largest first; none if the probability never drops."""
-        drops = sorted((span for span in self.spans if span.weight > 0), key=lambda span: -span.weight)
+        """Return the spans with the largest drops, the largest first; none if the probability drops by less than
+        `MIN_DROP`."""
+        drops = sorted((span for span in self.spans if span.weight >= MIN_DROP), key=lambda span: -span.weight)
         return [span for span in drops[:MAX_SPANS] if span.weight >= MIN_SHARE * drops[0].weight]
 
 

@@ -90,10 +90,12 @@ def test_a_hidden_piece_is_a_straight_line() -> None:
 
 
 def test_the_strongest_spans_are_those_that_lower_the_probability() -> None:
-    drops = [0.4, 0.05, -0.9, 0.2, 0.1]
+    drops = [0.4, 0.09, -0.9, 0.2, 0.1]
     spans = tuple(Span(lead, 0.0, 0.5, drop) for lead, drop in enumerate(drops))
     evidence = Evidence(0, 0.8, 0.0, 0.5, spans, np.zeros(12))
     assert [span.weight for span in evidence.strongest()] == [0.4, 0.2, 0.1]
     many = tuple(Span(k % 12, 0.5 * (k // 12), 0.5 * (k // 12) + 0.5, 0.3) for k in range(40))
     assert len(Evidence(0, 0.8, 0.0, 2.0, many, np.zeros(12)).strongest()) == 12
     assert Evidence(0, 0.8, 0.0, 0.5, spans[2:3], np.zeros(12)).strongest() == []
+    weak = tuple(span._replace(weight=drop) for span, drop in zip(spans, (0.049, 0.05, 0.01, 0, 0.02), strict=True))
+    assert [span.weight for span in Evidence(0, 0.8, 0.0, 0.5, weak, np.zeros(12)).strongest()] == [0.05]

@@ -45,7 +45,7 @@ class Finding:
     name: str
     probability: float
     threshold: float
-    present: bool
+    status: str  # "likely", "possible" or ""
     sensitivity: float | None = None
     ppv: float | None = None
 

@@ -15,12 +15,12 @@ from leadwise.report.sheet.paper import BLACK, BLUE, GREY, ORANGE, PALE, add_box
 TOP, LINE = 57.0, 3.5  # mm: the head's baseline, and from line to line
 BLOCK_ROWS = 12  # lines in each of the two blocks
 GAP, MAP_WIDTH = 5.0, 44.0
-MARK, BAR, NUMBER = 6.0, 13.0, 9.0  # widths of columns
+MARK, BAR, NUMBER = 11.0, 13.0, 9.0  # widths of columns
 SIZE = 6.2  # points
 
 
 def draw_findings(page: Axes, findings: Sequence[Finding], beside_map: bool) -> None:
-    """Draw the table in two blocks of twelve lines; what is present is marked by "yes" and bold, not colour alone."""
+    """Draw the table in two blocks of twelve lines; what is likely or possible is marked in words, not colour alone."""
     width = (GRID_WIDTH - (MAP_WIDTH + GAP if beside_map else 0) - GAP) / 2
     measured = any(finding.sensitivity is not None or finding.ppv is not None for finding in findings)
     for block in range(0, min(len(findings), 2 * BLOCK_ROWS), BLOCK_ROWS):
@@ -36,11 +36,11 @@ def draw_findings(page: Axes, findings: Sequence[Finding], beside_map: bool) -> 
 
 
 def _draw_finding(page: Axes, finding: Finding, left: float, ends: Sequence[float], y: float) -> None:
-    style: dict[str, Any] = {"color": BLACK if finding.present else GREY}
-    style["fontweight"] = "bold" if finding.present else "normal"
+    style: dict[str, Any] = {"color": BLACK if finding.status else GREY}
+    style["fontweight"] = "bold" if finding.status == "likely" else "normal"
     bar = _bar_left(ends)
-    if finding.present:
-        add_text(page, left, y, "yes", SIZE, **style)
+    if finding.status:
+        add_text(page, left, y, finding.status, SIZE, **style)
     name = fitting(finding.name, bar - left - MARK - 1.5, SIZE, style["fontweight"])
     add_text(page, left + MARK, y, name, SIZE, **style)
     _draw_bar(page, finding, bar, y)
@@ -59,7 +59,7 @@ def _draw_bar(page: Axes, finding: Finding, left: float, y: float) -> None:
     """Draw the probability as a bar from 0 to 1, with a tick at the threshold, if there is one."""
     add_box(page, left, y, BAR, 1.7, facecolor="#eeeeee", linewidth=0)
     probability, threshold = np.nan_to_num((finding.probability, finding.threshold)).clip(0, 1).tolist()
-    add_box(page, left, y, BAR * probability, 1.7, facecolor=BLUE if finding.present else PALE, linewidth=0)
+    add_box(page, left, y, BAR * probability, 1.7, facecolor=BLUE if finding.status else PALE, linewidth=0)
     if np.isfinite(finding.threshold):
         x = left + BAR * threshold
         add_lines(page, [((x, y - 0.5), (x, y + 2.2))], 0.25, BLACK, zorder=3)

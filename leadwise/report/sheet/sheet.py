@@ -93,8 +93,11 @@ def draw_sheet(
         figure, page = paper.new_page(*layout.PAGE)
         grid = _draw_grid(page, bottom)
         _draw_spans(page, strips, spans, lines, grid)
+        labels = [
+            _label_height([strip for strip in strips if strip.row == row], lines[row]) for row in range(len(lines))
+        ]
         for strip in strips:
-            _draw_strip(page, strip, lines[strip.row], grid)
+            _draw_strip(page, strip, lines[strip.row], labels[strip.row], grid)
         _draw_marks(page, lines, bottom, start)
         _draw_caption(page, caption, sampling_frequency)
         _draw_notes(page, [*_notes(strips, lines, bottom, seconds, sampling_frequency), *caption.notes])
@@ -127,7 +130,7 @@ def _checked(span: Span, seconds: float) -> Span:
 
 
 def _alternative(caption: Caption, findings: Sequence[Finding]) -> str:
-    present = ", ".join(printable(finding.name, 60) for finding in findings if finding.present)
+    present = ", ".join(f"{printable(finding.name, 60)} ({finding.status})" for finding in findings if finding.status)
     diagnoses = f" Diagnoses: {present or 'none'}." if findings else ""
     name = printable(caption.name, 60)
     return f"12-lead ECG{' ' + name if name else ''}, 25 mm/s, 10 mm/mV; {caption.person}.{diagnoses}"
@@ -142,15 +145,24 @@ def _draw_grid(page: Axes, bottom: float) -> Rectangle:
     return add_box(page, GRID_LEFT, bottom, GRID_WIDTH, GRID_TOP - bottom, facecolor="none", linewidth=0)
 
 
-def _draw_strip(page: Axes, strip: Strip, line: float, grid: Rectangle) -> None:
+def _label(strip: Strip) -> str:
+    name = STANDARD_LEADS[strip.lead]
+    if strip.missing:
+        return f"{name}  no signal"
+    return f"{name}  from {strip.start:.4g} s" if strip.moved else name
+
+
+def _label_height(strips: Sequence[Strip], line: float) -> float:
+    """Return the height of the names in a row (mm): above the beginning of each of its traces."""
+    above = [strip.y[strip.x < strip.left + 2.4 * len(_label(strip)) + 2].max(initial=5) for strip in strips]
+    return float(min(line + min(max(above), layout.MAX_REACH) + 2, GRID_TOP - 4))
+
+
+def _draw_strip(page: Axes, strip: Strip, line: float, label_height: float, grid: Rectangle) -> None:
     """Draw the trace of one strip and the lead's name above its beginning; only the name of a missing lead."""
     name = STANDARD_LEADS[strip.lead]
-    label = f"{name}  from {strip.start:.4g} s" if strip.moved else name
-    label = f"{name}  no signal" if strip.missing else label
-    above = strip.y[strip.x < strip.left + 2.4 * len(label) + 2].max(initial=5)
     background = {"facecolor": "white", "alpha": 0.7, "linewidth": 0, "pad": 0.8}
-    height = min(line + above + 2, GRID_TOP - 4)
-    add_text(page, strip.left + 1, height, label, 8, fontweight="bold", bbox=background, zorder=1)
+    add_text(page, strip.left + 1, label_height, _label(strip), 8, fontweight="bold", bbox=background, zorder=1)
     if strip.missing:
         return
     low, high = (edge - line for edge in (grid.get_y() - 5, GRID_TOP + 5))  # viewers cannot handle huge coordinates

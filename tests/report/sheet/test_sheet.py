@@ -13,18 +13,22 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from matplotlib.transforms import Bbox
 from PIL import Image
 
 from leadwise.ecg.leads import standard_leads
 from leadwise.ecg.recording import read_recording, recording_from_arrays
 from leadwise.report.sheet.layout import GRID_TOP, Finding, Span, column_starts, cut, row_lines
-from leadwise.report.sheet.paper import figure_bytes, printable
+from leadwise.report.sheet.paper import figure_bytes, own_settings, printable
 from leadwise.report.sheet.sheet import Caption, caption_of, draw_sheet, save_sheet
 from leadwise.simulate import simulate
 from tests.conftest import LEADS, header_text
 
 ROOT = Path(__file__).resolve().parents[3]
+STATUS = ("likely", "possible", "", "", "")
 SVG = "{http://www.w3.org/2000/svg}"
 MM = 72 / 25.4  # units of matplotlib's SVG in a millimetre
 HOSTILE = "<script>alert(1)</script>&\"'\n\x00\x1b[31m $x^2$ ]]> \\frac{ \u202e\ud800 心電図"
@@ -77,7 +81,7 @@ def edges(points: np.ndarray) -> tuple[float, float]:
 
 @pytest.mark.parametrize("panel", [False, True])
 def test_a_millivolt_is_10_mm_and_a_second_25_mm_in_svg(panel: bool) -> None:
-    findings = [Finding("sinus rhythm", 0.9, 0.5, True)] if panel else []
+    findings = [Finding("sinus rhythm", 0.9, 0.5, "likely")] if panel else []
     svg = Svg(draw_sheet(square_wave(), 500, findings=findings))
     assert float(svg.root.attrib["width"].removesuffix("pt")) / MM == pytest.approx(297, abs=1e-3)
     assert float(svg.root.attrib["height"].removesuffix("pt")) / MM == pytest.approx(210, abs=1e-3)
@@ -142,7 +146,7 @@ def test_leads_stand_in_the_usual_order_with_their_names() -> None:
         assert points[0, 0] == pytest.approx(26 + 62.5 * (lead // 3), abs=0.06)
         places = [(x, y) for text, x, y in svg.texts() if text == name]
         line = points[:, 1].min()
-        assert any(abs(x - points[0, 0] - 1) < 0.1 and line < y < line + 20 for x, y in places), name
+        assert any(abs(x - points[0, 0] - 1) < 0.1 and line < y < line + 25 for x, y in places), name
     rows = [svg.path(f"lead-{name}")[:, 1].min() for name in ("I", "II", "III")] + [svg.path("rhythm")[:, 1].min()]
     assert rows == sorted(rows, reverse=True)
     assert np.ptp(svg.path("rhythm")[:, 1]) == pytest.approx(20 / 8, abs=0.01)  # lead II
@@ -276,7 +280,7 @@ def test_caption_of_a_recording_has_its_rate_and_repairs() -> None:
 
 @pytest.mark.parametrize("kind", ["png", "svg", "pdf"])
 def test_hostile_names_remain_text(kind: str) -> None:
-    findings = [Finding(HOSTILE, 0.9, 0.5, True), Finding("W" * 500, 0.1, 0.5, False)]
+    findings = [Finding(HOSTILE, 0.9, 0.5, "likely"), Finding("W" * 500, 0.1, 0.5, "")]
     caption = Caption(HOSTILE, notes=(HOSTILE,))
     spans = [Span(0, 1, 2, 1)]
     content = figure_bytes(draw_sheet(square_wave(), 500, caption, findings, spans, HOSTILE), kind)
@@ -303,18 +307,60 @@ def test_the_font_has_every_printable_character() -> None:
 
 
 def test_the_table_has_every_diagnosis_in_the_order_given() -> None:
-    findings = [Finding(f"diagnosis {k}", k / 24, 0.5, k % 5 == 0, 0.75, None if k else np.nan) for k in range(24)]
+    findings = [Finding(f"diagnosis {k}", k / 24, 0.5, STATUS[k % 5], 0.75, None if k else np.nan) for k in range(24)]
     svg = Svg(draw_sheet(square_wave(), 500, findings=findings))
     places = {text: (round(x), -y) for text, x, y in svg.texts() if text.startswith("diagnosis")}
     assert list(places) == sorted(places, key=places.__getitem__) == [finding.name for finding in findings]
     words = [text for text, _, _ in svg.texts()]
-    assert words.count("yes") == 5
+    assert words.count("likely") == words.count("possible") == 5
     assert words.count("0.75") == words.count("–") == 24
     assert "0.958" in words  # 23 / 24
     title = svg.root.find(f"{SVG}title")
     assert title is not None
     assert title.text == draw_sheet(square_wave(), 500, findings=findings).get_label()
-    assert "Diagnoses: diagnosis 0, diagnosis 5," in (title.text or "")
+    assert "Diagnoses: diagnosis 0 (likely), diagnosis 1 (possible), diagnosis 5" in (title.text or "")
+
+
+def boxes_of(figure: Figure, dpi: float) -> tuple[list[Bbox], list[Bbox]]:
+    """Return the bounding boxes of all texts of the panel and of the bars, in pixels."""
+    with own_settings():
+        figure.set_dpi(dpi)
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        page = figure.axes[0]
+        texts = [text for text in page.texts if 10 < text.get_position()[1] < 58 and text.get_text()]
+        bars = [patch for patch in page.patches if isinstance(patch, Rectangle) and patch.get_height() == 1.7]
+        renderer = canvas.get_renderer()
+        return [text.get_window_extent(renderer) for text in texts], [bar.get_window_extent(renderer) for bar in bars]
+
+
+@pytest.mark.parametrize("dpi", [72, 100, 254])
+@pytest.mark.parametrize("beside_map", [False, True])
+@pytest.mark.parametrize("measured", [False, True])
+def test_texts_of_the_panel_are_never_drawn_over_bars_or_each_other(
+    dpi: float, beside_map: bool, measured: bool
+) -> None:
+    names = ["W" * 80, "nonspecific intraventricular conduction disorder (NSIVCB)", "i" * 300]
+    figures = (0.61, 0.93) if measured else ()
+    findings = [Finding(names[k % 3], k / 23, 0.5, STATUS[k % 5], *figures) for k in range(24)]
+    spans = [Span(1, 0.5, 1.0, 2.0)] if beside_map else []
+    texts, bars = boxes_of(draw_sheet(square_wave(), 500, findings=findings, spans=spans), dpi)
+    assert len(bars) == 48 and len(texts) > 70
+    for index, text in enumerate(texts):
+        for other in (*bars, *texts[:index]):
+            wide = min(text.x1, other.x1) - max(text.x0, other.x0)
+            high = min(text.y1, other.y1) - max(text.y0, other.y0)
+            assert wide < 0.5 or high < 0.5 * dpi / 25.4, (text, other)  # letters may touch the line above
+
+
+def test_lead_names_of_a_row_stand_in_line() -> None:
+    signal = square_wave() * np.arange(1, 13)[:, None] / 8
+    svg = Svg(draw_sheet(signal, 500))
+    for row in range(3):
+        heights = [
+            {round(y, 2) for text, _, y in svg.texts() if text == LEADS[row + 3 * column]} for column in range(4)
+        ]
+        assert set.intersection(*heights), heights
 
 
 def test_spans_are_shaded_at_their_position() -> None:
