@@ -21,7 +21,7 @@ from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
 from leadwise.inputs import Details, items_of
 from leadwise.model.ensemble import Model, load_model
-from leadwise.model.folder import ModelError
+from leadwise.model.folder import PRETRAINED, ModelError, model_folder
 from leadwise.model.scoring import score_recordings
 from leadwise.network.devices import choose_processor
 from leadwise.result import Result, result_of
@@ -29,7 +29,6 @@ from leadwise.util.progress import log
 
 __all__ = ["Classifier", "evaluate", "load"]
 
-PRETRAINED = Path(__file__).resolve().parent / "pretrained"
 _Path = str | os.PathLike[str]
 
 
@@ -44,6 +43,9 @@ class Classifier:
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self.folder, self.metadata = model, folder, model.metadata
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Classifier, (self.model, self.folder)
 
     def __repr__(self) -> str:
         networks = len(self.model.networks)
@@ -177,7 +179,7 @@ def load(
     """
     if folder is None and not (PRETRAINED / "model.json").exists():
         raise ModelError(f"{PRETRAINED}: this version of Leadwise has no pretrained model; give a model folder")
-    path = PRETRAINED if folder is None else Path(folder)
+    path = PRETRAINED if folder is None else model_folder(os.fspath(folder))
     return Classifier(load_model(path, choose_processor(device, precision, threads)), path)
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -17,13 +18,22 @@ from leadwise.challenge.classes import CODES
 from leadwise.decision.rules import Predictions, Rule, make_rule
 from leadwise.ecg.acquisition import AcquisitionProfile, out_of_distribution
 from leadwise.ecg.preprocessing import window_starts
-from leadwise.model.folder import ModelError, load_network, network_files, read_metadata
+from leadwise.model.folder import (
+    PRETRAINED,
+    ModelError,
+    load_network,
+    metadata_checksum,
+    model_folder,
+    network_files,
+    read_metadata,
+)
 from leadwise.network.cpu_inference import StackedNetworks
-from leadwise.network.devices import CPU, Processor
+from leadwise.network.devices import CPU, Processor, set_matrix_precision, use_one_thread_after_fork
 from leadwise.network.gpu_forward import ChannelsLastNetwork, channels_last_or_plain
 from leadwise.network.se_resnet import SEResNet
 from leadwise.network.transfers import send
 from leadwise.recipes import Recipe, recipe_from_dict, validate_recipe
+from leadwise.util.processes import ProcessLock
 from leadwise.util.progress import log
 
 BATCH = 4  # windows per pass of the stacked networks: more do not fit into the CPU's caches
@@ -50,9 +60,21 @@ class CpuFallback:
         return self.model
 
 
+@dataclass(frozen=True)
+class ModelOrigin:
+    """What is pickled of a model: enough to load it again."""
+
+    folder: Path  # absolute
+    checksum: str  # SHA-256 of model.json, which contains those of the networks
+    processor: Processor
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
-    """An ensemble of networks with its decision rule."""
+    """An ensemble of networks with its decision rule. Immutable: a copy is the model itself.
+
+    Pickling passes on where it was loaded from. The other process loads it there, once, or raises ModelError.
+    """
 
     recipe: Recipe
     networks: tuple[SEResNet, ...]  # of the folds, then the simulation-only network if the rule uses one
@@ -65,6 +87,18 @@ class Model:
     stacked: StackedNetworks | None = None  # the networks in one, if that is faster
     cpu_fallback: CpuFallback | None = None  # for a model on a GPU
     channels_last: bool = False  # compute with `ChannelsLastNetwork`, on a GPU
+    origin: ModelOrigin | None = field(default=None, init=False)  # None after `dataclasses.replace`
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        if self.origin is None:
+            raise TypeError("cannot pickle a model that is not as it was loaded")
+        return reload_model, (self.origin,)
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        return self
 
     @property
     def thresholds(self) -> NDArray[np.float64]:
@@ -76,6 +110,7 @@ class Model:
     ) -> NDArray[np.float64]:
         """Return probabilities (networks, recordings, 24), means over test windows, from prepared signals (12, samples)
         and auxiliary features (recordings, 5 or 6). If a GPU fails, the CPU computes."""
+        use_one_thread_after_fork()
         if self.cpu_fallback is None or self.cpu_fallback.model is None:
             try:
                 return self._probabilities(signals, features)
@@ -91,7 +126,7 @@ class Model:
     ) -> NDArray[np.float64]:
         owners, starts, lengths = self._windows(signals)
         window_features = torch.from_numpy(features)[owners]
-        totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64)
+        totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64, device="cpu")
         # windows of one length together, or the padding of the shorter ones would be computed
         order = torch.sort(lengths, descending=True, stable=True).indices
         found: list[tuple[Tensor, Tensor]] = []
@@ -129,7 +164,8 @@ class Model:
         window = self.recipe.signal.window
         shape = (len(owners), 12, length if self.stacked else window)
         # page-locked for a GPU: copied without waiting
-        windows = torch.zeros(shape, pin_memory=self.processor.device.type == "cuda")
+        pinned = self.processor.device.type == "cuda"
+        windows = torch.zeros(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)
         for row, owner, start in zip(windows.numpy(), owners, starts, strict=True):
             piece = signals[owner][:, start : start + window]
             row[:, : piece.shape[1]] = piece
@@ -146,8 +182,50 @@ class Model:
 
 
 def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
-    """Load a model folder, ready to predict on a CPU or GPU. Raises ModelError, which names the wrong file."""
-    folder = Path(folder)
+    """Load a model folder, ready to predict on a CPU or GPU; `pretrained` is the model of the package.
+
+    Raises ModelError, which names the wrong file.
+    """
+    use_one_thread_after_fork()
+    folder = model_folder(folder)
+    model = _load(folder, processor)
+    object.__setattr__(model, "origin", ModelOrigin(folder.absolute(), metadata_checksum(folder), processor))
+    return model
+
+
+_reloading = ProcessLock()
+
+
+def reload_model(origin: ModelOrigin) -> Model:
+    """Load a model that another process has pickled; the last few are kept. Raises ModelError if its folder is not
+    there, or has another model now, or if the model ran on a GPU and there is none."""
+    with _reloading:  # threads of a worker that begin together
+        return _reload(origin)
+
+
+@lru_cache(maxsize=4)
+def _reload(origin: ModelOrigin) -> Model:
+    path, processor = origin.folder / "model.json", origin.processor
+    if processor.device.type == "cuda" and not torch.cuda.is_available():
+        raise ModelError(
+            f"{path}: the pickled model ran on a GPU, here is none; load it with device cpu before pickling"
+        )
+    # the package may be installed elsewhere in the other process
+    found = [folder for folder in (origin.folder, PRETRAINED) if (folder / "model.json").exists()]
+    same = [folder for folder in found if metadata_checksum(folder) == origin.checksum]
+    if not same:
+        there = path.exists()
+        reason = (
+            "has changed since the model was pickled" if there else "no such file: a pickled model needs its folder"
+        )
+        raise ModelError(f"{path}: {reason}")
+    if processor.threads is not None:
+        torch.set_num_threads(min(processor.threads, torch.get_num_threads()))  # a pool of workers may allow fewer
+    set_matrix_precision(processor)
+    return load_model(same[0], processor)
+
+
+def _load(folder: Path, processor: Processor) -> Model:
     metadata = read_metadata(folder)
     path = folder / "model.json"
     try:
@@ -181,5 +259,6 @@ def stack(networks: Sequence[SEResNet], recipe: Recipe, processor: Processor) ->
         return None
     stacked = StackedNetworks(networks, recipe.signal.window, processor.dtype)
     shape = recipe.network
-    stacked(torch.zeros(BATCH, shape.leads, recipe.signal.window), torch.zeros(BATCH, shape.demographics))
+    signals = torch.zeros(BATCH, shape.leads, recipe.signal.window, dtype=torch.float32, device="cpu")
+    stacked(signals, signals.new_zeros(BATCH, shape.demographics))
     return stacked

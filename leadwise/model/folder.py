@@ -35,10 +35,19 @@ WEIGHTS = ("fold*.safetensors", SIMULATION_NETWORK, "textbook.safetensors")  # t
 SEEN = "seen.txt"  # names of the recordings that trained or validated the networks
 MAX_NETWORK_BYTES = 1 << 32
 MAX_JSON_BYTES = 1 << 26  # of model.json
+PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"  # the model of the package
 
 
 class ModelError(Exception):
     """Raised for a folder that is not a usable model; names the file and the reason."""
+
+
+def model_folder(name: str | Path) -> Path:
+    """Return the folder of a model: of the package's own for the name `pretrained`, unless it is one here. A checkout
+    without symbolic links, as on Windows, has a text file of that name."""
+    folder = Path(name)
+    is_name = folder == Path(PRETRAINED.name) and not (folder / "model.json").exists()
+    return PRETRAINED if is_name and (PRETRAINED / "model.json").exists() else folder
 
 
 def fold_file(fold: int) -> str:
@@ -134,10 +143,9 @@ def commit_pending(folder: Path) -> None:
 def read_metadata(folder: str | Path) -> dict[str, Any]:
     """Read model.json. Raises ModelError if it is missing, damaged, or of another format or version."""
     path = Path(folder) / "model.json"
+    content = _metadata_bytes(path)
     try:
-        metadata: dict[str, Any] = json.loads(_read(path, MAX_JSON_BYTES).decode())
-    except OSError as error:
-        raise ModelError(f"{path}: {error.strerror or error}") from None
+        metadata: dict[str, Any] = json.loads(content.decode())
     except (ValueError, RecursionError):
         raise ModelError(f"{path}: not JSON") from None
     if not isinstance(metadata, dict) or metadata.get("format") != FORMAT:
@@ -153,6 +161,18 @@ def read_metadata(folder: str | Path) -> dict[str, Any]:
         if not isinstance(metadata.get(name), kind):
             raise ModelError(f"{path}: KeyError '{name}'")
     return metadata
+
+
+def metadata_checksum(folder: Path) -> str:
+    """Return the SHA-256 of model.json, which contains those of the networks. Raises ModelError."""
+    return hashlib.sha256(_metadata_bytes(folder / "model.json")).hexdigest()
+
+
+def _metadata_bytes(path: Path) -> bytes:
+    try:
+        return _read(path, MAX_JSON_BYTES)
+    except OSError as error:
+        raise ModelError(f"{path}: {error.strerror or error}") from None
 
 
 # Keys of version 2 and their names in version 3.
@@ -185,9 +205,11 @@ def load_network(folder: Path, name: str, checksum: str, recipe: Recipe) -> SERe
     if Path(name).name != name or "\0" in name:
         raise ModelError(f"{folder / 'model.json'}: {name!r} is not a file name in the folder")
     try:
-        return _network(load(_weights(path, checksum)), recipe.network)
+        content = _weights(path, checksum)
     except OSError as error:
         raise ModelError(f"{path}: {error.strerror or error}") from None
+    try:
+        return _network(load(content), recipe.network)
     except (SafetensorError, RuntimeError, KeyError, ValueError, TypeError, OverflowError) as error:
         raise ModelError(f"{path}: {error}") from None
 
@@ -196,8 +218,7 @@ def _network(state: dict[str, Tensor], recipe: NetworkRecipe) -> SEResNet:
     """Return the network of a recipe with these weights, without allocating more than the weights take."""
     if len(recipe.block_channels) > len(state):
         raise ValueError(f"{len(recipe.block_channels)} blocks, {len(state)} tensors")
-    with torch.device("meta"):  # takes no memory
-        network = SEResNet(recipe)
+    network = SEResNet(recipe, "meta")  # takes no memory
     expected = network.state_dict()
     state = {name: value.float() if value.dtype == torch.float16 else value for name, value in state.items()}
     for name in state.keys() & expected.keys():

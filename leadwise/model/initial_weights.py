@@ -9,7 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from leadwise.model.ensemble import load_model
-from leadwise.model.folder import SEEN, ModelError, network_files
+from leadwise.model.folder import SEEN, ModelError, model_folder, network_files
 from leadwise.recipes import Recipe
 
 
@@ -29,7 +29,7 @@ class InitialWeights:
 
 def read_initial_weights(folder: str | Path, recipe: Recipe) -> InitialWeights:
     """Read initial weights from a model folder. Raises ModelError, also for other signals or networks."""
-    folder = Path(folder)
+    folder = model_folder(folder)
     model = load_model(folder)
     if model.recipe.network != recipe.network or model.recipe.signal != recipe.signal:
         raise ModelError(f"{folder}: recipe {model.recipe.name} has other signals or networks than {recipe.name}")

@@ -14,7 +14,6 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from threading import Lock
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +21,7 @@ from torch import Tensor, nn
 from leadwise.network.se_resnet import ResidualBlock, SEResNet
 from leadwise.network.toom_cook import KERNEL, TILE, Workspace, pair_columns, toom_cook
 from leadwise.recipes import NetworkRecipe
+from leadwise.util.processes import ProcessLock
 
 LEFT = 4  # zero columns to the left of each activation: 3 of padding, and one that makes pairs of columns fit
 
@@ -216,7 +216,7 @@ class StackedNetworks:
         last = [[n.demographics for n in networks], [n.classifier for n in networks]]
         self.weights = [torch.stack([m.weight for m in layers]).transpose(1, 2).to(wide) for layers in last]
         self.biases = [torch.stack([m.bias for m in layers]).to(wide).unsqueeze(1) for layers in last]
-        self.workspace, self.lock = Workspace(dtype), Lock()
+        self.workspace, self.lock = Workspace(dtype), ProcessLock()
         self.stem_workspace = self.workspace if dtype == wide else Workspace()
 
     @torch.inference_mode()

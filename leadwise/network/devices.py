@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import time
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ class Processor:
 
     device: torch.device
     dtype: torch.dtype = torch.float32
+    threads: int | None = None  # CPU threads of torch; None: as many as there are now
 
     def autocast(self) -> AbstractContextManager[object]:
         """Return the context in which networks run; weights, losses and sums stay in fp32."""
@@ -39,6 +41,7 @@ class Processor:
         return next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
 
 
+IMPORTING_PROCESS = os.getpid()
 CPU = Processor(torch.device("cpu"))
 
 
@@ -49,10 +52,8 @@ def choose_processor(device: str = "auto", precision: str = "auto", threads: int
         raise ValueError(f"device: {device!r} is not one of auto, cpu, cuda")
     if precision not in ("auto", *PRECISIONS):
         raise ValueError(f"precision: {precision!r} is not one of auto, {', '.join(PRECISIONS)}")
-    if threads is not None:
-        if threads < 1:
-            raise ValueError(f"threads: {threads} is not a whole number of at least 1")
-        torch.set_num_threads(threads)  # also where a GPU computes: the host's part should not take all cores
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads: {threads} is not a whole number of at least 1")
     if device == "cuda" and not torch.cuda.is_available():
         raise ValueError("no CUDA device: torch finds none on this machine")
     cuda = device != "cpu" and torch.cuda.is_available()
@@ -60,9 +61,21 @@ def choose_processor(device: str = "auto", precision: str = "auto", threads: int
         precision = "bf16" if torch.cuda.get_device_capability() >= (8, 0) else "fp16"
     elif precision == "auto":
         precision = "bf16" if faster_in_bf16() else "fp32"
-    processor = Processor(torch.device("cuda" if cuda else "cpu"), PRECISIONS[precision])
+    processor = Processor(torch.device("cuda" if cuda else "cpu"), PRECISIONS[precision], threads)
+    if threads is not None:
+        torch.set_num_threads(threads)  # also where a GPU computes: the host's part should not take all cores
     set_matrix_precision(processor)
+    use_one_thread_after_fork()
     return processor
+
+
+def use_one_thread_after_fork() -> None:
+    """Let torch compute in one thread in a process that was forked from the one that imported this module.
+
+    The threads of OpenMP do not survive a fork: a child that shares work with them waits for ever.
+    """
+    if os.getpid() != IMPORTING_PROCESS and torch.get_num_threads() > 1:
+        torch.set_num_threads(1)
 
 
 def set_matrix_precision(processor: Processor) -> None:

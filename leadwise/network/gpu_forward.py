@@ -45,7 +45,7 @@ def channels_last_or_plain(network: SEResNet, processor: Processor, window: int)
     try:
         with torch.random.fork_rng(devices), torch.inference_mode(False), torch.enable_grad():
             trial, recipe = copy.deepcopy(network).train(), network.recipe
-            signal = torch.zeros(2, recipe.leads, window, device=processor.device)
+            signal = torch.zeros(2, recipe.leads, window, dtype=torch.float32, device=processor.device)
             with processor.autocast():
                 logits = ChannelsLastNetwork(trial)(signal, signal.new_zeros(2, recipe.demographics))
             logits.sum().backward()  # type: ignore[no-untyped-call]

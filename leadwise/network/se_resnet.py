@@ -6,11 +6,19 @@ The demographic branch is that of the authors' released program.
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from leadwise.recipes import NetworkRecipe
+
+Device = str | torch.device
+
+
+def _fp32(device: Device) -> dict[str, Any]:
+    """Return where and in which type a layer keeps its weights, whatever defaults a program has set in torch."""
+    return {"device": device, "dtype": torch.float32}
 
 
 def full_precision(x: Tensor) -> torch.autocast:
@@ -27,10 +35,10 @@ def mean_over_time(x: Tensor) -> Tensor:
 class SqueezeExcitation(nn.Module):
     """Scale each channel by a gate that depends on the means of all channels (Hu et al. 2018), without biases."""
 
-    def __init__(self, channels: int, reduction: int) -> None:
+    def __init__(self, channels: int, reduction: int, device: Device = "cpu") -> None:
         super().__init__()
-        self.squeeze = nn.Linear(channels, channels // reduction, bias=False)
-        self.excite = nn.Linear(channels // reduction, channels, bias=False)
+        self.squeeze = nn.Linear(channels, channels // reduction, bias=False, **_fp32(device))
+        self.excite = nn.Linear(channels // reduction, channels, bias=False, **_fp32(device))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, channels, time) to the same shape, each channel times a gate in (0, 1)."""
@@ -51,7 +59,7 @@ def dropout_mask(shape: torch.Size, probability: float) -> tuple[Tensor, float]:
     # PyTorch draws one value at a time, a ninth of a training step; here a 64-bit draw serves four values with 15 bits
     # each, so the probability is rounded to a 32,768th (0.2 becomes 0.20001)
     dropped, size = round(probability * DROPOUT_STEPS), shape.numel()
-    draws = torch.empty((size + 3) // 4, dtype=torch.int64).random_().view(torch.int16)[:size]
+    draws = torch.empty((size + 3) // 4, dtype=torch.int64, device="cpu").random_().view(torch.int16)[:size]
     return ((draws & (DROPOUT_STEPS - 1)) >= dropped).view(shape), DROPOUT_STEPS / (DROPOUT_STEPS - dropped)
 
 
@@ -69,18 +77,19 @@ class Dropout(nn.Dropout):
 class ResidualBlock(nn.Module):
     """Add two convolutions and a gate to the identity, or to a 1-wide convolution if the shape changes."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, recipe: NetworkRecipe) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, recipe: NetworkRecipe, device: Device = "cpu") -> None:
         super().__init__()
-        padding = recipe.kernel // 2
-        self.convolution1 = nn.Conv1d(inputs, outputs, recipe.kernel, stride, padding, bias=False)
-        self.norm1 = nn.BatchNorm1d(outputs)
+        padding, fp32 = recipe.kernel // 2, _fp32(device)
+        self.convolution1 = nn.Conv1d(inputs, outputs, recipe.kernel, stride, padding, bias=False, **fp32)
+        self.norm1 = nn.BatchNorm1d(outputs, **fp32)
         self.dropout = Dropout(recipe.dropout)
-        self.convolution2 = nn.Conv1d(outputs, outputs, recipe.kernel, 1, padding, bias=False)
-        self.norm2 = nn.BatchNorm1d(outputs)
-        self.gate = SqueezeExcitation(outputs, recipe.reduction)
+        self.convolution2 = nn.Conv1d(outputs, outputs, recipe.kernel, 1, padding, bias=False, **fp32)
+        self.norm2 = nn.BatchNorm1d(outputs, **fp32)
+        self.gate = SqueezeExcitation(outputs, recipe.reduction, device)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(nn.Conv1d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm1d(outputs))
+            convolution = nn.Conv1d(inputs, outputs, 1, stride, bias=False, **fp32)
+            self.shortcut = nn.Sequential(convolution, nn.BatchNorm1d(outputs, **fp32))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map (batch, inputs, time) to (batch, outputs, ceil(time / stride))."""
@@ -91,27 +100,27 @@ class ResidualBlock(nn.Module):
 
 
 class SEResNet(nn.Module):
-    """Map twelve leads and five demographic numbers to 24 logits."""
+    """Map twelve leads and five demographic numbers to 24 logits. On the device "meta" it has shapes, no weights."""
 
-    def __init__(self, recipe: NetworkRecipe) -> None:
+    def __init__(self, recipe: NetworkRecipe, device: Device = "cpu") -> None:
         super().__init__()
         self.recipe = recipe
-        stem = recipe.stem_channels
+        stem, fp32 = recipe.stem_channels, _fp32(device)
         # two halvings of time before the first block, where channels begin to be costly
         self.stem = nn.Sequential(
-            nn.Conv1d(recipe.leads, stem, recipe.stem_kernel, 2, recipe.stem_kernel // 2, bias=False),
-            nn.BatchNorm1d(stem),
+            nn.Conv1d(recipe.leads, stem, recipe.stem_kernel, 2, recipe.stem_kernel // 2, bias=False, **fp32),
+            nn.BatchNorm1d(stem, **fp32),
             nn.ReLU(),
             nn.MaxPool1d(3, 2, 1),
         )
         widths = (stem, *recipe.block_channels)
-        blocks = [ResidualBlock(a, b, 1 if a == b else 2, recipe) for a, b in pairwise(widths)]
+        blocks = [ResidualBlock(a, b, 1 if a == b else 2, recipe, device) for a, b in pairwise(widths)]
         self.blocks = nn.Sequential(*blocks)
-        self.demographics = nn.Linear(recipe.demographics, recipe.demographic_features)
-        self.classifier = nn.Linear(widths[-1] + recipe.demographic_features, recipe.classes)
+        self.demographics = nn.Linear(recipe.demographics, recipe.demographic_features, **fp32)
+        self.classifier = nn.Linear(widths[-1] + recipe.demographic_features, recipe.classes, **fp32)
         # convolutions from He normal, fan-out; batch norms begin at 1 and 0, linear layers as PyTorch initialises them
         for module in self.modules():
-            if isinstance(module, nn.Conv1d):
+            if isinstance(module, nn.Conv1d) and not module.weight.is_meta:
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, signal: Tensor, demographics: Tensor) -> Tensor:

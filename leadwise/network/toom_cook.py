@@ -55,5 +55,5 @@ class Workspace:
         size = math.prod(shape)
         if name not in self.buffers or self.buffers[name].numel() < size:
             with torch.inference_mode(False):  # training cannot write to tensors that inference mode made
-                self.buffers[name] = torch.empty(size, dtype=self.dtype)
+                self.buffers[name] = torch.empty(size, dtype=self.dtype, device="cpu")
         return self.buffers[name][:size].view(shape)

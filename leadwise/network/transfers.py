@@ -22,7 +22,7 @@ class Fetched:
         self.event: torch.cuda.Event | None = None
         self.value = tensor.detach()
         if tensor.device.type == "cuda":
-            pinned = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=True)
+            pinned = torch.empty(tensor.shape, dtype=tensor.dtype, device="cpu", pin_memory=True)
             self.value = pinned.copy_(self.value, non_blocking=True)
             self.event = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self.event.record(torch.cuda.current_stream(tensor.device))

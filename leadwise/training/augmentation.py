@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -42,13 +43,15 @@ def augment(batch: Batch, recipe: AugmentationRecipe, sampling_frequency: float)
 
 def _uniform(windows: Tensor, *shape: int) -> Tensor:
     """Draw numbers in [0, 1) for each window, (batch, *shape)."""
-    return torch.rand(len(windows), *shape, device=windows.device)
+    return torch.rand(len(windows), *shape, dtype=windows.dtype, device=windows.device)
 
 
 def filter_windows(windows: Tensor, recipe: AugmentationRecipe, sampling_frequency: float) -> Tensor:
     """Apply low-passes and high-passes of random frequency and no phase to some windows; devices differ in theirs."""
-    frequencies = torch.fft.rfftfreq(windows.shape[2], 1 / sampling_frequency, device=windows.device)  # (bins,)
-    low, high = (torch.log(torch.tensor(edges)) for edges in (recipe.low_pass, recipe.high_pass))
+    kind: dict[str, Any] = {"dtype": windows.dtype, "device": windows.device}
+    frequencies = torch.fft.rfftfreq(windows.shape[2], 1 / sampling_frequency, **kind)  # (bins,)
+    edges = (recipe.low_pass, recipe.high_pass)
+    low, high = (torch.log(torch.tensor(each, dtype=windows.dtype, device="cpu")) for each in edges)
     top = torch.exp(low[0] + _uniform(windows, 1, 1) * (low[1] - low[0]))  # (batch, 1, 1) Hz
     bottom = torch.exp(high[0] + _uniform(windows, 1, 1) * (high[1] - high[0]))
     low_pass = 1 / torch.sqrt(1 + (frequencies / top) ** 6)  # (batch, 1, bins): Butterworth of third order
@@ -67,9 +70,10 @@ def add_noise(windows: Tensor, largest: float) -> Tensor:
 
 def change_gain(windows: Tensor, auxiliary: Tensor, deviation: float) -> tuple[Tensor, Tensor]:
     """Multiply each window and each of its leads by a random gain; shift the log scale too, by up to twice as much."""
-    of_lead, of_window = (torch.randn(len(windows), n, 1, device=windows.device) for n in (windows.shape[1], 1))
+    kind: dict[str, Any] = {"dtype": windows.dtype, "device": windows.device}
+    of_lead, of_window = (torch.randn(len(windows), n, 1, **kind) for n in (windows.shape[1], 1))
     windows = windows * torch.exp(deviation * (of_lead + of_window))
-    shift = 2 * deviation * torch.randn(len(windows), auxiliary.shape[1] - DEMOGRAPHICS, device=windows.device)
+    shift = 2 * deviation * torch.randn(len(windows), auxiliary.shape[1] - DEMOGRAPHICS, **kind)
     return windows, torch.cat([auxiliary[:, :DEMOGRAPHICS], auxiliary[:, DEMOGRAPHICS:] + shift], dim=1)
 
 
@@ -81,7 +85,9 @@ def drop_leads(windows: Tensor, share: float) -> Tensor:
 
 def mix_up(batch: Batch, alpha: float) -> Batch:
     """Mix each window with another of the batch: signals, auxiliary features and targets, at least half its own."""
-    share = send(torch.distributions.Beta(alpha, alpha).sample((len(batch.windows),)), batch.windows.device)
+    concentration = torch.tensor(alpha, dtype=batch.windows.dtype, device="cpu")
+    beta = torch.distributions.Beta(concentration, concentration)
+    share = send(beta.sample((len(batch.windows),)), batch.windows.device)
     share = torch.maximum(share, 1 - share)  # (batch,)
     other = torch.randperm(len(share), device=share.device)
     tensors = (batch.windows, batch.auxiliary, batch.targets)

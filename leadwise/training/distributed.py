@@ -51,11 +51,15 @@ class ProcessGroup:
 
     def any(self, flag: bool) -> bool:
         """Return whether the flag is set in any process."""
-        return flag if self.size == 1 else bool(self.all_reduce(torch.tensor(float(flag))) > 0)
+        return (
+            flag
+            if self.size == 1
+            else bool(self.all_reduce(torch.tensor(float(flag), dtype=torch.float32, device="cpu")) > 0)
+        )
 
     def broadcast(self, *numbers: int) -> tuple[int, ...]:
         """Return the main process's numbers."""
-        return tuple(self.all_reduce(torch.tensor(numbers) * self.is_main).tolist())
+        return tuple(self.all_reduce(torch.tensor(numbers, device="cpu") * self.is_main).tolist())
 
     def shard(self, items: Tensor) -> Tensor:
         """Return this process's share of (n, ...): every `size`th row, so that a long recording's windows are split."""
@@ -79,7 +83,7 @@ class ProcessGroup:
     def seed_per_process(self, generator: torch.Generator) -> None:
         """Seed dropout and augmentation differently in each process, from the common `generator`."""
         if self.size > 1:  # all draw the same number, as a resumed run does; the rank makes it different
-            torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator)) + self.rank)
+            torch.manual_seed(int(torch.randint(1 << 62, (), generator=generator, device="cpu")) + self.rank)
 
 
 SINGLE_PROCESS = ProcessGroup()
@@ -154,6 +158,8 @@ def synchronise_norms(network: nn.Module, group: ProcessGroup) -> None:
                 if child.weight.device.type == "cuda":
                     norm = nn.SyncBatchNorm.convert_sync_batchnorm(child)  # type: ignore[no-untyped-call]
                 else:
-                    norm = SynchronisedBatchNorm(child.num_features, child.eps, child.momentum).to(child.weight.dtype)
+                    norm = SynchronisedBatchNorm(
+                        child.num_features, child.eps, child.momentum, device="cpu", dtype=child.weight.dtype
+                    )
                     norm.load_state_dict(child.state_dict())  # the same names: a checkpoint fits both kinds
                 setattr(parent, name, norm)

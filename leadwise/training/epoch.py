@@ -132,7 +132,7 @@ def train_epoch(
     networks = state.networks
     networks.network.train()
     state.group.seed_per_process(state.generator)
-    order = members[torch.randperm(len(members), generator=state.generator)]
+    order = members[torch.randperm(len(members), generator=state.generator, device="cpu")]
     losses, steps, trained = EpochLosses(examples.device), networks.steps_trained(), 0
     for first, batch, offsets in _batches(state, examples, order, size):
         for parameters in state.optimiser.param_groups:
@@ -185,7 +185,7 @@ def _accumulate(state: FoldState, examples: Examples, batch: Tensor, offsets: Te
     """Accumulate the gradient of the batch's mean loss over its micro-batches; return the loss."""
     recipe = state.recipe
     state.optimiser.zero_grad()
-    total = torch.zeros((), device=examples.device)
+    total = torch.zeros((), dtype=torch.float32, device=examples.device)
     for members, starts in _micro_batches(state, batch, offsets):
         windows, rows = examples.windows(members, starts, recipe.signal.window), send(members, examples.device)
         seen = Batch(windows, examples.auxiliary[rows], examples.targets[rows])

@@ -72,5 +72,7 @@ def random_offsets(lengths: Tensor, window: int, generator: torch.Generator) -> 
     """Draw the first row of each window (batch,): a uniformly random cut of a longer recording, a uniformly random
     split of the padding of a shorter one (then at most 0). `lengths` (batch,) are on the host."""
     excess = lengths - window
-    shift = (torch.rand(excess.shape, generator=generator, dtype=torch.float64) * (excess.abs() + 1)).long()
+    shift = (
+        torch.rand(excess.shape, generator=generator, dtype=torch.float64, device="cpu") * (excess.abs() + 1)
+    ).long()
     return excess.clamp(max=0) + shift  # shift: 0 ... |excess|

@@ -104,7 +104,9 @@ class FoldState:
     name: str = "network"  # in the log
     progress: Progress = field(default_factory=Progress)
     kept_weights: State = field(default_factory=dict)
-    kept_probabilities: Tensor = field(default_factory=lambda: torch.empty(0))  # (validation recordings, 24)
+    kept_probabilities: Tensor = field(
+        default_factory=lambda: torch.empty(0, dtype=torch.float32, device="cpu")
+    )  # (validation recordings, 24)
 
     @classmethod
     def begin(
@@ -125,7 +127,7 @@ class FoldState:
         weights, decay = networks.network.parameters(), training.weight_decay
         optimiser = kind(weights, training.learning_rate, training.betas, weight_decay=decay, fused=True)
         scaler = torch.amp.GradScaler(processor.device.type, enabled=processor.dtype == torch.float16)
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         return cls(recipe, processor, networks, optimiser, scaler, generator, group, name)
 
     @property

@@ -54,7 +54,7 @@ class HostSamples:
             event.synchronize()  # its copy must be done before it is overwritten
         size = rows.numel() * self.samples.shape[1]
         if buffer.numel() < size:
-            buffer = torch.empty(size, dtype=self.samples.dtype, pin_memory=self.stream is not None)
+            buffer = torch.empty(size, dtype=self.samples.dtype, device="cpu", pin_memory=self.stream is not None)
         self.buffers.append((buffer, None))
         values = buffer[:size].view(*rows.shape, -1)
         torch.index_select(self.samples, 0, rows.flatten(), out=buffer[:size].view(rows.numel(), -1))

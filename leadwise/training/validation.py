@@ -32,7 +32,7 @@ def predict(
     table = torch.from_numpy(validation_windows(lengths[members], signal.window, signal.overlap))
     count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
     table, indices = state.group.shard(table), torch.from_numpy(members)
-    total = torch.zeros(len(members), state.recipe.network.classes, device=examples.device)
+    total = torch.zeros(len(members), state.recipe.network.classes, dtype=torch.float32, device=examples.device)
     first = 0
     while first < len(table):
         owners, offsets = table[first : first + state.progress.validation_batch].unbind(1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -11,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+# What a write to an open file may raise, without the file's name.
+WRITE_ERRORS = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 PARTIAL = ".partial-"  # in the temporary name of a file that is being written
 
 
@@ -43,8 +46,9 @@ def atomic_write(path: Path, durable: bool = True, before: Path | None = None) -
             raise
         if durable:
             flush_folder(path.parent)
-    except OSError as error:  # of a full disk it names no file, else perhaps the temporary one
-        if error.errno is None or not (error.filename is None or prefix in str(error.filename)):
+    except OSError as error:  # it names the temporary file, or none if the disk is full
+        unnamed = error.filename is None and error.errno in WRITE_ERRORS
+        if not (unnamed or prefix in str(error.filename)):  # of something else in the block
             raise
         raise OSError(error.errno, error.strerror, str(path)) from error
 
