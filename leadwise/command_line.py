@@ -18,6 +18,7 @@ import click
 from click.core import ParameterSource
 
 from leadwise.options import KNOWN_VARIABLES, Kind, Option, Options, Origin
+from leadwise.util.text import escape_unprintable_output
 
 PREFIX = "LEADWISE"
 Table = TypeVar("Table", bound=Options)
@@ -102,6 +103,7 @@ def from_environment(table: type[Table]) -> Table:
 
 
 def _run(made: click.Command, argv: Sequence[str]) -> int:
+    escape_unprintable_output()
     try:
         if "--help" not in argv:
             _check_variables()

@@ -172,6 +172,7 @@ class DriverOptions(FolderOptions):
 
     batch_size: int = option(whole(1), "recordings that go through the networks together", 64)
     problems: Path | None = option(file(), "CSV list of the recordings that cannot be used", None, "none")  # noqa: RUF009
+    quality: bool = option(SWITCH, "count the quality warnings, such as noisy or loose leads, at the end", False)
     strict: bool = option(SWITCH, "stop at the first recording that cannot be used, with status 1", False)
 
 

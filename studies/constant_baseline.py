@@ -11,8 +11,9 @@ import sys
 import numpy as np
 
 from leadwise.challenge.classes import label_vector
-from leadwise.challenge.evaluation import find_headers, scores_table
+from leadwise.challenge.evaluation import scores_table
 from leadwise.challenge.metric import evaluate
+from leadwise.ecg.discovery import find_headers
 from leadwise.ecg.header import header_codes
 from leadwise.model.folder import ModelError, read_metadata
 

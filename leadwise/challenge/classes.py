@@ -17,6 +17,10 @@ DATA_FOLDER = Path(__file__).resolve().parent / "tables"
 # Replaced code -> the code that represents both: RBBB -> CRBBB, SVPB -> PAC, VPB -> PVC.
 EQUIVALENTS: Mapping[str, str] = {"59118001": "713427006", "63593006": "284470004", "17338001": "427172004"}
 
+# The Challenge of 2021 scores one more pair as one diagnosis: complete LBBB -> LBBB. In labels of a training it counts
+# as that; for the evaluator of 2020 it is an unscored code.
+EQUIVALENTS_2021: Mapping[str, str] = {"733534002": "164909002"}
+
 # Unscored code -> the scored class it implies. Some sources write only the unscored code.
 PROXY_CODES: Mapping[str, str] = {"164884008": "427172004"}  # ventricular ectopics -> PVC
 
@@ -89,6 +93,11 @@ def label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
     labels = np.zeros(len(CODES), dtype=np.bool_)
     labels[[index for code in codes if (index := class_index(code.strip())) is not None]] = True
     return labels
+
+
+def training_label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:
+    """Return the labels (24,) of SNOMED CT codes for a training: equivalents of 2020 and 2021 replaced."""
+    return label_vector(EQUIVALENTS_2021.get(code.strip(), code) for code in codes)
 
 
 def proxy_label_vector(codes: Iterable[str]) -> NDArray[np.bool_]:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from leadwise.challenge.classes import CODES, label_vector
 from leadwise.challenge.metric import Scores, evaluate
 from leadwise.challenge.outputs import read_output
+from leadwise.ecg.discovery import find_headers
 from leadwise.ecg.header import header_codes
 
 Warn = Callable[[str], object]  # receives one line about each malformed output
@@ -22,7 +23,7 @@ Warn = Callable[[str], object]  # receives one line about each malformed output
 
 @dataclass(frozen=True, eq=False)
 class EvaluationData:
-    """The headers of a folder, sorted by name, with their labels, answers and scores, (recordings, 24) each."""
+    """Headers in the order of `find_headers`, with their labels, answers and scores, (recordings, 24) each."""
 
     headers: tuple[Path, ...]
     labels: NDArray[np.bool_]
@@ -31,15 +32,18 @@ class EvaluationData:
 
 
 def read_folders(labels_folder: str | Path, outputs_folder: str | Path, warn: Warn = print) -> EvaluationData:
-    """Read the labels of headers NAME.hea in one folder and the outputs NAME.csv in another; ignore other files.
+    """Read the labels of the headers NAME.hea in one folder and its subfolders, and the outputs NAME.csv in another
+    folder; ignore other files.
 
     A malformed output counts as all negative with scores 0, after a warning. Raises FileNotFoundError with the name of
-    a missing output, and ValueError if there are no headers.
+    a missing output, and ValueError as `find_headers` does or if a header is not a regular file.
     """
     headers = find_headers(labels_folder)
     # Search all outputs before reading any, so that a missing one is reported at once.
     outputs = [Path(outputs_folder) / f"{header.stem}.csv" for header in headers]
     for header, output in zip(headers, outputs, strict=True):
+        if not header.is_file():  # reading a pipe would never end
+            raise ValueError(f"{header} is not a regular file")
         if not output.is_file():
             raise FileNotFoundError(f"no output {output} for header {header}")
     labels = np.array([label_vector(header_codes(header.read_bytes())) for header in headers])
@@ -51,15 +55,6 @@ def evaluate_folders(labels_folder: str | Path, outputs_folder: str | Path, warn
     """Compute all metrics of the outputs in one folder for the headers in another; raise as `read_folders` does."""
     data = read_folders(labels_folder, outputs_folder, warn)
     return evaluate(data.labels, data.answers, data.scores)
-
-
-def find_headers(folder: str | Path) -> list[Path]:
-    """Return the visible headers in a folder (not below it) by name; raise ValueError if there is none."""
-    visible = (path for path in Path(folder).iterdir() if not path.name.startswith("."))
-    headers = [path for path in visible if path.suffix.lower() == ".hea" and path.is_file()]
-    if not headers:
-        raise ValueError(f"no headers (.hea) in {folder}")
-    return sorted(headers, key=lambda path: path.name)
 
 
 def scores_by_name(scores: Scores) -> dict[str, float]:

@@ -6,6 +6,8 @@ import hashlib
 import json
 import os
 import zlib
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
@@ -15,10 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.data.sample_store import ROW
+from leadwise.ecg.repairs import reason_kind
 from leadwise.util.files import read_json, sha256
 from leadwise.util.progress import log
 
 SAMPLES, ARRAYS, METADATA = "samples.f32", "arrays.npz", "recordings.json"  # signals, small arrays, texts
+NO_DIAGNOSIS = "no scored diagnosis"
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,6 +57,13 @@ class Dataset:
     def targets(self, proxy_labels: bool) -> NDArray[np.bool_]:
         """Return the training targets (n, 24), with or without the proxy labels."""
         return self.labels | self.proxy_labels if proxy_labels else self.labels
+
+
+def describe_left_out(reasons: Iterable[str]) -> str:
+    """Count the reasons for which recordings were not prepared, the most frequent first."""
+    kinds = Counter(map(reason_kind, reasons)).most_common()
+    words = {NO_DIAGNOSIS: "without a scored diagnosis (headers need #Dx with SNOMED CT codes)"}
+    return ", ".join(f"{count} {words.get(kind, f'not usable ({kind})')}" for kind, count in kinds)
 
 
 def load_dataset(folder: Path) -> Dataset:

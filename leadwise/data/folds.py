@@ -9,7 +9,7 @@ from operator import itemgetter
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.data.dataset import Dataset
+from leadwise.data.dataset import Dataset, describe_left_out
 
 
 def patient_groups(names: Sequence[str], sources: Sequence[str], people: Sequence[Hashable]) -> tuple[str, ...]:
@@ -30,11 +30,14 @@ def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
     """Return the validation fold of each recording, (n,), multi-label stratified within each source.
 
     Iterative stratification (Sechidis, Tsoumakas and Vlahavas 2011, algorithm 1) over patients. Raises ValueError
-    for fewer than two recordings per fold.
+    for fewer than two recordings per fold, or if a fold gets none.
     """
+    advice = "give more recordings or fewer folds"
     if len(dataset) < 2 * folds:
         need = f"{folds} folds need at least {2 * folds} recordings with a scored diagnosis"
-        raise ValueError(f"{need}, {len(dataset)} can be used: give more recordings or fewer folds")
+        left_out = describe_left_out(dataset.left_out.values())
+        others = f" (left out: {left_out})" if left_out else ""
+        raise ValueError(f"{need}, {len(dataset)} can be used: {advice}{others}")
     random = np.random.default_rng(seed)
     assigned = np.empty(len(dataset), np.int64)
     sources, groups = np.array(dataset.sources), np.array(dataset.groups)
@@ -44,6 +47,9 @@ def assign_folds(dataset: Dataset, folds: int, seed: int) -> NDArray[np.int64]:
         labels = np.zeros((patients.max() + 1, dataset.labels.shape[1]), np.int64)
         np.add.at(labels, patients, dataset.labels[members])
         assigned[members] = stratify(labels, np.bincount(patients), folds, random)[patients]
+    if empty := set(range(folds)).difference(assigned.tolist()):
+        reason = "those of one patient stay together, and each source is divided by itself"
+        raise ValueError(f"{len(empty)} of {folds} folds would have no recordings, since {reason}: {advice}")
     return assigned
 
 

@@ -20,12 +20,22 @@ import joblib
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.challenge.classes import class_index, label_vector, proxy_label_vector
-from leadwise.data.dataset import ARRAYS, METADATA, SAMPLES, Dataset, is_intact, load_dataset, metadata_checksum
+from leadwise.challenge.classes import proxy_label_vector, training_label_vector
+from leadwise.data.dataset import (
+    ARRAYS,
+    METADATA,
+    NO_DIAGNOSIS,
+    SAMPLES,
+    Dataset,
+    describe_left_out,
+    is_intact,
+    load_dataset,
+    metadata_checksum,
+)  # fmt: skip
 from leadwise.data.folds import patient_groups
 from leadwise.data.sample_store import ROW, Place, SampleStore, SampleWriter, Segment
 from leadwise.ecg.acquisition import measure_acquisition
-from leadwise.ecg.discovery import find_recordings
+from leadwise.ecg.discovery import HEADER_SUFFIX, describe_unread, find_recordings, no_recordings
 from leadwise.ecg.header import MIN_FREQUENCY, Sex
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.recording import read_recording
@@ -36,22 +46,23 @@ from leadwise.util.files import atomic_write, flush_folder, sha256, write_json
 from leadwise.util.memory import tune_malloc_for_preparation
 from leadwise.util.progress import log, track
 
-PREPARATION_VERSION = 7  # increased when the same files would give other arrays
+PREPARATION_VERSION = 8  # increased when the same files would give other arrays
 CHUNK = 128  # recordings per task of a worker, 16 MB of signal: joblib looks for results every 10 ms
 CHUNK_BYTES = 32_000_000  # size of their files at most: half an hour of ECG has 11 MB
 HEADER_BYTES = 4000  # of a header that contain its first line and its diagnoses
 CHUNKS_HELD = 64  # chunks whose results are held in memory if a joblib backend returns none before it has all
-NO_DIAGNOSIS = "no scored diagnosis"
 
 
 def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, jobs: int = 1) -> Dataset:
     """Read, resample and store all recordings of `folder` under `work`, with `jobs` processes; reuse unchanged ones.
 
-    Raises ValueError for a folder without recordings.
+    Raises ValueError for a folder without recordings, or if none of them can be used.
     """
     headers = find_recordings(folder)
     target = Path(work) / "prepared"
     fingerprint = data_fingerprint(folder, recipe, headers)
+    if unread := describe_unread(folder, (HEADER_SUFFIX,)):
+        log.info("%s", unread)
     if is_intact(target, fingerprint):
         log.info("prepared recordings reused from %s", target)
         return load_dataset(target)
@@ -59,7 +70,9 @@ def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, 
     for stale in target.parent.glob(".prepared.*"):  # of a run that was killed
         shutil.rmtree(stale, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix=".prepared.", dir=target.parent, ignore_cleanup_errors=True) as temporary:
-        _write_dataset(headers, Path(temporary), recipe, jobs, fingerprint)
+        kept, left_out = _write_dataset(headers, Path(temporary), recipe, jobs, fingerprint)
+        if not kept:
+            raise ValueError(f"no recording of {folder} can be used: {describe_left_out(left_out.values())}")
         shutil.rmtree(target, ignore_errors=True)
         Path(temporary).replace(target)
         flush_folder(target.parent)
@@ -98,7 +111,7 @@ def _prepare_chunk(paths: Sequence[str], recipe: SignalRecipe, segment: Segment)
 def _prepare_one(path: Path, recipe: SignalRecipe, put: Callable[[memoryview], Place]) -> PreparedRecording | LeftOut:
     try:
         recording = read_recording(path)
-        if not label_vector(recording.header.codes).any():
+        if not training_label_vector(recording.header.codes).any():
             return LeftOut(path.stem, NO_DIAGNOSIS)
         # contiguous along a lead, as all of the following steps run
         recording = replace(recording, counts=np.ascontiguousarray(recording.counts))
@@ -149,7 +162,7 @@ def _expected_rows(header: Path, size: int, recipe: SignalRecipe) -> int:
             text = file.read(HEADER_BYTES).decode("latin-1")
         _, _, frequency, samples = text.split(None, 4)[:4]
         codes = text.rpartition("Dx:")[2].partition("\n")[0].split(",")
-        if float(frequency) < MIN_FREQUENCY or all(class_index(code.strip()) is None for code in codes):
+        if float(frequency) < MIN_FREQUENCY or not training_label_vector(codes).any():
             return 0  # will be left out
         return resampled_length(min(int(samples), size // 2), float(frequency), recipe.sampling_frequency)
     except (OSError, ValueError, OverflowError):
@@ -179,7 +192,10 @@ def _prepare_all(
     store.append_overflow()
 
 
-def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str) -> None:
+def _write_dataset(
+    headers: Sequence[Path], folder: Path, recipe: SignalRecipe, jobs: int, fingerprint: str
+) -> tuple[int, dict[str, str]]:
+    """Return the number of recordings that are written, and why others are left out, by name."""
     kept: list[PreparedRecording] = []
     left_out: dict[str, str] = {}
     # not durable: what a power cut destroys is found by its checksums and prepared again
@@ -211,6 +227,7 @@ def _write_dataset(headers: Sequence[Path], folder: Path, recipe: SignalRecipe, 
         log.info("  left out: %d, %s", count, reason)
     for repair, count in repairs.most_common():
         log.info("  repaired: %d, %s", count, repair)
+    return len(kept), left_out
 
 
 def _write_arrays(
@@ -223,7 +240,7 @@ def _write_arrays(
             lengths=lengths,
             starts=starts,
             checksums=np.array([item.checksum for item in kept], np.uint32),
-            labels=np.array([label_vector(item.codes) for item in kept], bool).reshape(-1, 24),
+            labels=np.array([training_label_vector(item.codes) for item in kept], bool).reshape(-1, 24),
             proxy_labels=np.array([proxy_label_vector(item.codes) for item in kept], bool).reshape(-1, 24),
             auxiliary_features=features.reshape(len(kept), -1 if kept else 5),
             acquisitions=np.array([item.acquisition for item in kept], np.float32).reshape(-1, 3),
@@ -237,7 +254,7 @@ def data_fingerprint(folder: str | Path, recipe: SignalRecipe, headers: Sequence
     """
     headers = find_recordings(folder) if headers is None else headers
     if not headers:
-        raise ValueError(f"{folder} has no recordings: no file in it ends in .hea")
+        raise no_recordings(folder)
     # without the windows, which are cut later
     signal = {name: value for name, value in asdict(recipe).items() if name not in ("window", "overlap")}
     digest = hashlib.sha256(json.dumps([PREPARATION_VERSION, signal]).encode())
@@ -245,9 +262,16 @@ def data_fingerprint(folder: str | Path, recipe: SignalRecipe, headers: Sequence
         entries, place = _group_by_stem(parent or os.curdir), os.path.relpath(parent or os.curdir, folder)
         for _, name in members:
             for entry in entries[name.rpartition(".")[0]]:
-                status = entry.stat()
-                digest.update(f"{place}/{entry.name} {status.st_size} {status.st_mtime_ns}\n".encode())
+                digest.update(os.fsencode(f"{place}/{entry.name} {_size_and_time(entry)}\n"))
     return digest.hexdigest()
+
+
+def _size_and_time(entry: os.DirEntry[str]) -> str:
+    try:
+        status = entry.stat()
+    except OSError:  # a link to nothing, which is left out when it is read
+        return "-"
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _group_by_stem(folder: str) -> dict[str, list[os.DirEntry[str]]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import write_output
 from leadwise.ecg.acquisition import measure_acquisition
-from leadwise.ecg.discovery import find_records
+from leadwise.ecg.discovery import describe_unread, find_records
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.quality import QualityWarning, quality_warnings
 from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
@@ -91,11 +91,14 @@ def score_folder(model: Model, data: Path, output: Path, options: DriverOptions 
     """
     options = options or DriverOptions()
     records, summary, problems = find_records(data), ScoringSummary(), options.problems
+    if unread := describe_unread(data):
+        log.info("%s", unread)
     output.mkdir(parents=True, exist_ok=True)
     if problems:
         summary.write_problems(problems)  # fails now rather than after hours
     headers = [record.with_name(f"{record.name}.hea") for record in records]  # without it NAME.dat would be cut to NAME
-    predictions = track(score_files(model, headers, options.batch_size, options.jobs), "scoring", len(records))
+    predictions = score_files(model, headers, options.batch_size, options.jobs, quality=options.quality)
+    predictions = track(predictions, "scoring", len(records))
     try:
         for record, prediction in zip(records, predictions, strict=True):
             name = printable(record.name)

@@ -1,4 +1,4 @@
-"""Count what was wrong in a folder of recordings: those that cannot be used, repairs, and out of distribution."""
+"""Count what was wrong in a folder of recordings: unusable ones, repairs, quality, out of distribution."""
 
 from __future__ import annotations
 
@@ -21,12 +21,14 @@ class ScoringSummary:
     recordings: int = 0
     unusable: list[tuple[str, str]] = field(default_factory=list)  # (name, reason)
     repairs: Counter[str] = field(default_factory=Counter)  # recordings with each repair
+    warnings: Counter[str] = field(default_factory=Counter)  # recordings with each quality warning
     out_of_distribution: int = 0
 
     def add(self, name: str, prediction: Prediction) -> None:
         """Count one more recording."""
         self.recordings += 1
         self.repairs.update(set(prediction.repairs))
+        self.warnings.update({warning.name for warning in prediction.warnings})
         self.out_of_distribution += prediction.out_of_distribution
         if prediction.reason is not None:
             self.unusable.append((name, prediction.reason))
@@ -41,6 +43,7 @@ class ScoringSummary:
             *([profile] if self.out_of_distribution else []),
             *(f"  not usable: {count}, {kind}" for kind, count in kinds.most_common()),
             *(f"  repaired: {count}, {repair}" for repair, count in self.repairs.most_common()),
+            *(f"  quality: {count}, {warning}" for warning, count in self.warnings.most_common()),
         ]
 
     def write_problems(self, path: Path) -> None:

@@ -24,6 +24,7 @@ from leadwise.model.ensemble import Model
 from leadwise.report.occlusion import MIN_DROP, Evidence, find_evidence
 from leadwise.report.sheet.layout import SECONDS, Finding
 from leadwise.result import Result, validation_accuracy
+from leadwise.util.text import readable
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,14 +81,14 @@ def json_object(
     return {
         "format": FORMAT,
         "version": VERSION,
-        "record": str(path),
-        "name": result.name,
+        "record": readable(str(path)),
+        "name": readable(result.name),
         "error": result.error,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
         "warnings": list(result.warnings),
         "out_of_distribution": result.out_of_distribution,
         "recording": _recording(annotated) if annotated else dict.fromkeys(RECORDING_KEYS),
-        "model": {"folder": str(folder), "recipe": model.recipe.name, "networks": len(model.networks)},
+        "model": {"folder": readable(str(folder)), "recipe": model.recipe.name, "networks": len(model.networks)},
         "diagnoses": [] if result.error else [_diagnosis(result, k, validation) for k in result.order],
         "evidence": _evidence(evidence) if evidence else None,
     }

@@ -14,7 +14,7 @@ from leadwise.util.progress import log_to_stdout
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command; return its exit status: 0, 1 for a failure, 2 for bad arguments."""
+    """Run the command; return its exit status: 0, 1 for a failure, 2 for bad arguments, 130 after Ctrl-C."""
     about = "Write simulated 12-lead ECGs as PhysioNet/CinC Challenge files, mixed as in its databases."
     sources = f"prefixes out of {','.join(DATABASES)}; U is another hospital, with 300 Hz (default: %(default)s)"
     floor = "share of recordings that each diagnosis has at least, 0 to 1/24 (default: 0, as in the databases)"
@@ -37,6 +37,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted", file=sys.stderr)
+        return 130
     parts = ", ".join(f"{source} {number}" for source, number in written.items() if number)
     print(f"{options['recordings']} simulated recordings in {options['folder']} ({parts})")
     return 0

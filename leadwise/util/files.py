@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
 
+from leadwise.util.text import readable
+
 # What a write to an open file may raise, without the file's name.
 WRITE_ERRORS = {errno.EDQUOT, errno.EFBIG, errno.EIO, errno.ENOSPC}
 PARTIAL = ".partial-"  # in the temporary name of a file that is being written
@@ -70,9 +72,9 @@ def flush_folder(folder: Path) -> None:
 
 
 def write_text(path: Path, text: str, durable: bool = True) -> None:
-    """Write UTF-8 text atomically."""
+    """Write UTF-8 text atomically; see `readable` for file names in it."""
     with atomic_write(path, durable) as handle:
-        handle.write(text.encode())
+        handle.write(readable(text).encode())
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -10,6 +10,8 @@ from typing import TypeVar
 
 from tqdm import tqdm
 
+from leadwise.util.text import escape_unprintable_output
+
 Item = TypeVar("Item")
 log = logging.getLogger("leadwise")
 SECONDS_BETWEEN_LINES = 30.0
@@ -18,6 +20,7 @@ SECONDS_BETWEEN_LINES = 30.0
 def log_to_stdout() -> None:
     """Send log lines to standard output with the time of day; further calls have no effect."""
     if not log.handlers:
+        escape_unprintable_output()
         handler = logging.StreamHandler(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)

@@ -1,4 +1,9 @@
-"""Make text from files safe for lines and table cells."""
+"""Make text from files, and names of files, safe for lines, table cells and any console."""
+
+from __future__ import annotations
+
+import io
+import sys
 
 
 def no_formula(text: str) -> str:
@@ -9,3 +14,15 @@ def no_formula(text: str) -> str:
 def printable(text: str) -> str:
     """Return text with "?" for each character that cannot be printed in a line, such as line ends and stray bytes."""
     return "".join(character if character.isprintable() else "?" for character in text)
+
+
+def readable(text: str) -> str:
+    """Return text that can be encoded as UTF-8: bytes of a file name that are no UTF-8 become escapes (\\udce9)."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def escape_unprintable_output() -> None:
+    """Print characters that the console's encoding lacks as escapes (\\u60a3) from now on, instead of raising."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # not a notebook's
+            stream.reconfigure(errors="backslashreplace")

@@ -8,6 +8,7 @@ from leadwise.challenge.classes import (
     DATA_FOLDER,
     DIAGNOSES,
     EQUIVALENTS,
+    EQUIVALENTS_2021,
     REWARDS,
     SINUS_RHYTHM,
     class_index,
@@ -15,6 +16,7 @@ from leadwise.challenge.classes import (
     label_vector,
     proxy_label_vector,
     reference_prevalence,
+    training_label_vector,
 )
 
 
@@ -55,6 +57,16 @@ def test_labels_replace_equivalents_and_drop_unscored_codes():
     assert labels.dtype == np.bool_ and labels.shape == (24,)
     assert [CODES[k] for k in np.flatnonzero(labels)] == ["713427006", "427172004"]
     assert label_vector([]).shape == (24,) and not label_vector([]).any()
+
+
+def test_pairs_of_2021_count_in_labels_of_a_training_alone():
+    pairs = EQUIVALENTS | EQUIVALENTS_2021  # CRBBB and RBBB, PAC and SVPB, PVC and VPB, LBBB and complete LBBB
+    assert len(pairs) == 4 and pairs["733534002"] == "164909002"
+    for replaced, kept in pairs.items():
+        labels = training_label_vector([f" {replaced} ", "55827005"])
+        assert [CODES[k] for k in np.flatnonzero(labels)] == [kept]
+    assert not label_vector(["733534002"]).any() and class_index("733534002") is None
+    assert not training_label_vector([]).any()
 
 
 def test_an_unscored_code_can_imply_a_scored_class_as_a_proxy_label():

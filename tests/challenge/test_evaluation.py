@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from leadwise.challenge.classes import CODES, label_vector
-from leadwise.challenge.evaluation import class_scores_table, evaluate_folders, scores_table
+from leadwise.challenge.evaluation import class_scores_table, evaluate_folders, read_folders, scores_table
 from leadwise.challenge.outputs import write_output
+from leadwise.ecg.discovery import find_records
 from leadwise.ecg.header import header_codes, parse_header
 from tests import naive
 
@@ -158,15 +159,40 @@ def test_the_command_imports_neither_torch_nor_scipy():
 # Files ----------------------------------------------------------------------------------------------------------
 
 
-def test_extra_outputs_hidden_headers_other_files_and_subfolders_are_ignored(case):
+def test_extra_outputs_hidden_headers_and_other_files_are_ignored(case):
     labels, outputs, expected = case
     (labels / "._000.hea").write_text(header_of(CODES))
     (labels / "README.txt").write_text("#Dx: 164889003\n")
-    (labels / "more").mkdir()
-    (labels / "more" / "999.hea").write_text(header_of(CODES))
     (labels / "folder.hea").mkdir()
     (outputs / "998.csv").write_text("nonsense")
     assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{score_values(expected)}\n"
+
+
+def test_headers_are_found_where_the_driver_finds_recordings(case):
+    labels, outputs, expected = case
+    other = labels.parent / "other"
+    for folder, numbers in ((labels / "site1" / "g1", range(10)), (labels / "site2", range(10, 20)), (other, [39])):
+        folder.mkdir(parents=True)
+        for number in numbers:
+            (labels / f"{number:03d}.hea").rename(folder / f"{number:03d}.hea")
+    (labels / "linked").symlink_to("../other")
+    data = read_folders(labels, outputs)
+    assert [path.with_suffix("") for path in data.headers] == find_records(labels) and len(data.headers) == 40
+    assert scores_table(evaluate_folders(labels, outputs)) == f"{NAMES}\n{score_values(expected)}\n"
+    assert run(labels, outputs).stdout == f"{NAMES}\n{score_values(expected)}\n"
+    (labels / "site2" / "000.hea").write_text(header_of([]))
+    result = run(labels, outputs)
+    assert result.returncode == 1 and "two recordings are named 000" in result.stderr
+
+
+def test_a_header_that_is_no_file_is_refused(case):
+    labels, outputs, _ = case
+    (labels / "003.hea").unlink()
+    for make in (os.mkfifo, lambda path: path.symlink_to("nowhere")):  # reading a pipe would never end
+        make(labels / "003.hea")
+        with pytest.raises(ValueError, match=r"003\.hea is not a regular file"):
+            read_folders(labels, outputs)
+        (labels / "003.hea").unlink()
 
 
 def test_an_upper_case_extension_is_a_header_too(case):
@@ -212,6 +238,11 @@ def test_an_empty_header_has_no_labels(tmp_path):
 def test_a_byte_order_mark_and_latin_1_do_not_hide_the_codes(tmp_path, start):
     (tmp_path / "A0001.hea").write_bytes(start + b"#Dx: 164889003\n")
     assert header_codes((tmp_path / "A0001.hea").read_bytes()) == ("164889003",)
+
+
+def test_a_pair_of_2021_is_not_scored_as_one(tmp_path):
+    headers, outputs = [header_of(["733534002"])], ["164909002\n1\n0.9\n"]
+    assert evaluate_folders(*write_case(tmp_path, headers, outputs)).accuracy == 0
 
 
 def test_equivalent_codes_in_headers_and_outputs_match(tmp_path):

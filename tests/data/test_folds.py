@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from leadwise.data.dataset import NO_DIAGNOSIS
 from leadwise.data.folds import assign_folds, patient_groups, stratify
 from tests.data.recordings import in_memory
 
@@ -61,3 +64,21 @@ def test_patients_without_any_label_are_distributed_evenly() -> None:
 def test_too_few_recordings_for_the_folds_says_what_to_do() -> None:
     with pytest.raises(ValueError, match=r"at least 10 recordings.*, 9 can be used.*fewer folds"):
         assign_folds(in_memory(np.ones((9, 24), bool), ["A"] * 9), 5, 0)
+
+
+@pytest.mark.parametrize("usable", [1, 2, 3, 9])
+def test_too_few_recordings_for_the_folds_are_counted_with_those_left_out(usable: int) -> None:
+    dataset = in_memory(np.ones((usable, 24), bool), ["A"] * usable)
+    need = f"5 folds need at least 10 recordings with a scored diagnosis, {usable} can be used"
+    advice = "give more recordings or fewer folds"
+    with pytest.raises(ValueError, match=f"^{need}: {advice}$"):
+        assign_folds(dataset, 5, 2020)
+    reasons = {"B": NO_DIAGNOSIS, "C": "is cut off: 1 of 2 bytes", "D": "is cut off: 3 of 4 bytes"}
+    with pytest.raises(ValueError, match=f"^{need}: {advice} .left out: 2 not usable .is cut off: ... of ... bytes.,"):
+        assign_folds(dataclasses.replace(dataset, left_out=reasons), 5, 2020)
+
+
+def test_a_fold_without_recordings_is_an_error_before_the_training() -> None:
+    one_patient = in_memory(np.ones((4, 24), bool), ["I"] * 4, ["I0001"] * 4)
+    with pytest.raises(ValueError, match=r"^1 of 2 folds would have no recordings"):
+        assign_folds(one_patient, 2, 2020)

@@ -13,8 +13,8 @@ import pytest
 
 from leadwise.challenge.classes import label_vector
 from leadwise.data import prepare as prepare_module
-from leadwise.data.dataset import is_intact
-from leadwise.data.prepare import NO_DIAGNOSIS, data_fingerprint, prepare_dataset
+from leadwise.data.dataset import NO_DIAGNOSIS, is_intact
+from leadwise.data.prepare import data_fingerprint, prepare_dataset
 from leadwise.ecg.discovery import find_recordings
 from leadwise.ecg.preprocessing import demographics, prepare
 from leadwise.ecg.recording import read_recording
@@ -133,6 +133,64 @@ def test_a_folder_without_recordings_is_named(tmp_path: Path) -> None:
         prepare_dataset(tmp_path, tmp_path / "work", SIGNAL)
     with pytest.raises(ValueError, match="not a folder"):
         prepare_dataset(tmp_path / "nowhere", tmp_path / "work", SIGNAL)
+
+
+def test_a_folder_in_which_nothing_can_be_used_says_why(tmp_path: Path) -> None:
+    for number in range(3):
+        write(tmp_path / "data", f"A{number}", "AF" if number else "55827005")
+    (tmp_path / "data" / "A3.hea").write_text("")
+    for jobs in (1, 2):
+        with pytest.raises(ValueError) as refused:
+            prepare_dataset(tmp_path / "data", tmp_path / "work", SIGNAL, jobs)
+        assert str(refused.value) == (
+            f"no recording of {tmp_path / 'data'} can be used: 3 without a scored diagnosis (headers need #Dx with"
+            " SNOMED CT codes), 1 not usable (the header is empty)"
+        )
+    assert not list((tmp_path / "work").iterdir())
+
+
+def test_files_that_are_not_read_are_named(folder: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (folder / "g0" / "ecg.xml").touch()
+    for _ in range(2):  # also if the recordings are reused
+        is_reused(folder, tmp_path / "work", SIGNAL, caplog)
+        assert "not read: 1 file .mat (E00004.mat), 1 file .xml (g0/ecg.xml)" in caplog.text
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "ecg.xml").touch()
+    with pytest.raises(ValueError, match=r"no recordings: .* \(not read: 1 file \.xml \(ecg\.xml\)\)"):
+        prepare_dataset(tmp_path / "other", tmp_path / "work", SIGNAL)
+
+
+def test_complete_left_bundle_branch_block_is_a_label(folder: Path, tmp_path: Path) -> None:
+    write(folder, "JS00001", "733534002,164884008")
+    found = prepare_dataset(folder, tmp_path / "work", SIGNAL, jobs=2)
+    row = found.names.index("JS00001")
+    np.testing.assert_array_equal(found.labels[row], label_vector(["164909002"]))
+    np.testing.assert_array_equal(found.proxy_labels[row], label_vector(["427172004"]))
+
+
+def test_recordings_behind_a_link_are_prepared_and_belong_to_the_fingerprint(folder: Path, tmp_path: Path) -> None:
+    expected = prepare_dataset(folder, tmp_path / "work", SIGNAL)
+    seen = data_fingerprint(folder, SIGNAL)
+    (folder / "g1").rename(tmp_path / "site")
+    (folder / "g1").symlink_to("../site")
+    (tmp_path / "site" / "loop").symlink_to(".")
+    assert data_fingerprint(folder, SIGNAL) == seen
+    found = prepare_dataset(folder, tmp_path / "other", SIGNAL, jobs=2)
+    assert found.names == expected.names and signals(found) == signals(expected)
+    os.utime(tmp_path / "site" / "A0001.mat", ns=(1, 1))
+    assert data_fingerprint(folder, SIGNAL) != seen
+
+
+def test_links_to_nothing_and_names_that_are_no_text_are_left_out_by_name(folder: Path, tmp_path: Path) -> None:
+    (folder / "E00005.hea").symlink_to("nowhere")
+    odd = os.fsdecode(b"caf\xe9")
+    (folder / f"{odd}.hea").write_text("")
+    dataset = prepare_dataset(folder, tmp_path / "work", SIGNAL)
+    assert len(dataset) == 41 and {"E00005", odd} <= set(dataset.left_out)
+    assert is_intact(tmp_path / "work" / "prepared", data_fingerprint(folder, SIGNAL))
+    (folder / "E00005.hea").unlink()
+    (folder / "E00005.hea").symlink_to("HR00001.hea")
+    assert not is_intact(tmp_path / "work" / "prepared", data_fingerprint(folder, SIGNAL))
 
 
 def test_prepared_recordings_are_reused_only_if_nothing_changed(

@@ -11,7 +11,8 @@ import pytest
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import read_output
 from leadwise.decision.rules import Predictions
-from leadwise.ecg.recording import read_recording
+from leadwise.ecg.quality import QualityWarning
+from leadwise.ecg.recording import Recording, read_recording
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.scoring import UnusableRecordingError, score_arrays, score_files, score_folder
@@ -114,3 +115,34 @@ def test_a_file_s_name_is_no_formula_in_the_list(model: Model, tmp_path: Path) -
     score_folder(model, tmp_path / "data", tmp_path / "out", DriverOptions(problems=tmp_path / "problems.csv"))
     assert (tmp_path / "problems.csv").read_text() == "name,reason\n'=cmd|' !A1,the header is empty\n"
     assert (tmp_path / "out" / "=cmd|' !A1.csv").read_text().startswith("#=cmd|' !A1\n")
+
+
+def test_quality_warnings_come_if_they_are_requested_and_change_no_answer(
+    model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def check(recording: Recording) -> tuple[QualityWarning, ...]:
+        if recording.name == "A0001":
+            raise ZeroDivisionError("a bug")
+        return (QualityWarning("noisy", ("I", "II")),) * (recording.counts.shape[1] > 1400)
+
+    monkeypatch.setattr(scoring, "quality_warnings", check)
+    paths = sorted(data.glob("*.hea"))
+    plain, checked = list(score_files(model, paths)), list(score_files(model, paths, jobs=2, quality=True))
+    for path, one, other in zip(paths, plain, checked, strict=True):
+        assert one.warnings == () and np.array_equal(one.scores, other.scores) and one.error == other.error
+        if not one.error:
+            arguments = (model, path.read_text(), read_recording(path).counts)
+            assert score_arrays(*arguments, quality=True).warnings == other.warnings
+            assert score_arrays(*arguments).warnings == ()
+    assert [len(prediction.warnings) for prediction in checked] == [0, 0, 0, 0, 1, 1, 1]
+    assert "  quality: 3, noisy" in score_folder(model, data, tmp_path / "out", DriverOptions(quality=True)).lines()
+    assert not score_folder(model, data, tmp_path / "out").warnings
+
+
+def test_files_that_are_not_read_are_named(
+    model: Model, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (data / "ecg.xml").touch()
+    with caplog.at_level("INFO", "leadwise"):
+        score_folder(model, data, tmp_path / "out")
+    assert "not read: 1 file .xml (ecg.xml)" in caplog.text

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from leadwise.ecg.quality import QualityWarning
 from leadwise.ecg.repairs import RecordingError, reason_kind
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring_summary import ScoringSummary
@@ -52,3 +53,10 @@ def test_recordings_out_of_distribution_are_counted() -> None:
     for outside in (True, False, True):
         summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), None, out_of_distribution=outside))
     assert summary.lines()[1:] == ["  2 out of distribution (acquisition profile not seen in training)"]
+
+
+def test_quality_warnings_are_counted_by_name() -> None:
+    summary, noisy = ScoringSummary(), QualityWarning("noisy", ("II",))
+    for warnings in ((noisy, QualityWarning("flat", ("I",))), (), (noisy,)):
+        summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), None, warnings=warnings))
+    assert summary.lines()[1:] == ["  quality: 2, noisy", "  quality: 1, flat"]

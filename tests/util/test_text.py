@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import io
+import sys
+
 import pytest
 
-from leadwise.util.text import no_formula, printable
+from leadwise.util.text import escape_unprintable_output, no_formula, printable, readable
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
@@ -19,3 +22,16 @@ def test_other_cells_are_unchanged(cell: str) -> None:
 
 def test_characters_that_cannot_be_printed_become_question_marks() -> None:
     assert printable("x\ny\udcff\x1b é") == "x?y?? é"
+
+
+def test_text_that_is_no_utf_8_gets_escapes_and_other_text_none() -> None:
+    assert readable("caf\udce9 患者") == "caf\\udce9 患者"
+
+
+def test_a_console_that_lacks_a_character_shows_an_escape(monkeypatch: pytest.MonkeyPatch) -> None:
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, "cp1252", errors="strict"))
+    monkeypatch.setattr(sys, "stderr", None)  # as in a program without a console
+    escape_unprintable_output()
+    print("é 患 \udce9", flush=True)
+    assert written.getvalue() == b"\xe9 \\u60a3 \\udce9\n"
