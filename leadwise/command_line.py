@@ -52,6 +52,14 @@ class _Command(click.Command):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Call the function with the positional arguments and the table."""
+        try:
+            ctx.params["options"] = self._table(ctx)
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would print an empty line
+            raise click.Abort from None
+
+    def _table(self, ctx: click.Context) -> Options:
+        """Move the values of the options from the context to a table."""
         values, origins = {}, {}
         for one in self.table.table():
             value, source = ctx.params.pop(one.name), ctx.get_parameter_source(one.name)
@@ -61,8 +69,7 @@ class _Command(click.Command):
                 origins[one.name] = Origin(one.flag, os.environ.get(one.variable) or None)
             if one.name in origins:
                 values[one.name] = value
-        ctx.params["options"] = self.table(origins=origins, **values)
-        return super().invoke(ctx)
+        return self.table(origins=origins, **values)
 
 
 def command(table: type[Options], help: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:

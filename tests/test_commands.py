@@ -223,7 +223,11 @@ def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, m
     ("arguments", "status", "message"),
     [
         (["train_model.py", "nowhere", "{tmp}/model"], 1, "nowhere is not a folder"),
-        (["train_model.py", "{tmp}", "{tmp}/model"], 1, "no recordings"),
+        (
+            ["train_model.py", "{model}", "{tmp}/model"],
+            1,
+            "ends in .hea (not read: 3 files .safetensors",
+        ),
         (["train_model.py", "{data}", "{tmp}/model", "--recipe", "magic"], 2, "'magic' is not one of"),
         (["train_model.py", "{data}"], 2, "MODEL"),
         (
@@ -231,9 +235,14 @@ def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, m
             1,
             "7 folds need at least 14",
         ),
+        (
+            ["train_model.py", "{unscored}", "{tmp}/model", *QUICK],
+            1,
+            "can be used: 2 without a scored diagnosis (headers need #Dx with SNOMED CT codes), 1 not usable (the header",
+        ),
         (["driver.py", "{tmp}", "{data}", "{tmp}/out"], 1, "model.json: No such file"),
         (["driver.py", "{model}", "nowhere", "{tmp}/out"], 1, "nowhere is not a folder"),
-        (["driver.py", "{model}", "{tmp}", "{tmp}/out"], 1, "no recordings"),
+        (["driver.py", "{model}", "{model}", "{tmp}/out"], 1, "no recordings: no file in it ends in .hea or .mat (not"),
         (["driver.py", "{model}", "{data}", "{tmp}/out", "--batchsize", "3"], 2, "did you mean --batch-size"),
         (["get_12ECG_score.py", "{tmp}", "{data}/A0001"], 1, "model.json: No such file"),
     ],
@@ -241,10 +250,37 @@ def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, m
 def test_a_failure_is_explained_in_one_line(
     arguments: list[str], status: int, message: str, data: Path, model: Path, tmp_path: Path
 ) -> None:
-    places = {"data": data, "model": model, "tmp": tmp_path}
+    unscored = tmp_path / "more" / "unscored"
+    unscored.mkdir(parents=True)
+    for name in ("A0001", "A0002"):
+        text = (data / f"{name}.hea").read_text()
+        (unscored / f"{name}.hea").write_text("".join(line for line in text.splitlines(True) if "Dx" not in line))
+        shutil.copy(data / f"{name}.mat", unscored)
+    (unscored / "A0003.hea").touch()
+    places = {"data": data, "model": model, "tmp": tmp_path, "unscored": unscored}
     result = run(*[argument.format(**places) for argument in arguments], status=status)
     assert message in result.stderr
     assert len(result.stderr.strip().splitlines()) == 1, result.stderr
+
+
+def test_a_folder_of_linked_sites_and_other_formats_is_scored_and_evaluated(
+    data: Path, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "all" / "g1").mkdir(parents=True)
+    (tmp_path / "all" / "site1").symlink_to(data)
+    (tmp_path / "all" / "g1" / "loop").symlink_to("..")
+    write(tmp_path / "all" / "g1", "E0001", 20)
+    for name in ("a.xml", "b.xml", "c.pdf"):
+        (tmp_path / "all" / "g1" / name).touch()
+    printed = run("driver.py", model, tmp_path / "all", tmp_path / "out", "--quality").stdout
+    assert "not read: 2 files .xml (g1/a.xml, ...), 1 file .pdf (g1/c.pdf)" in printed
+    assert "13 recordings scored, 0 of them could not be used" in printed and "  quality: 13, " in printed
+    assert len(list((tmp_path / "out").iterdir())) == 13
+    assert run("evaluate_12ECG_score.py", tmp_path / "all", tmp_path / "out").stdout.startswith("AUROC,")
+    printed = run("driver.py", model, tmp_path / "all", tmp_path / "again", LEADWISE_QUALITY="0").stdout
+    assert "quality" not in printed
+    for path in (tmp_path / "out").iterdir():
+        assert path.read_bytes() == (tmp_path / "again" / path.name).read_bytes()
 
 
 def test_recordings_of_one_name_in_two_folders_are_refused(tmp_path: Path) -> None:
