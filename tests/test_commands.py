@@ -223,11 +223,7 @@ def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, m
     ("arguments", "status", "message"),
     [
         (["train_model.py", "nowhere", "{tmp}/model"], 1, "nowhere is not a folder"),
-        (
-            ["train_model.py", "{model}", "{tmp}/model"],
-            1,
-            "ends in .hea (not read: 3 files .safetensors",
-        ),
+        (["train_model.py", "{model}", "{tmp}/model"], 1, "ends in .hea (not read: 3 files .safetensors"),
         (["train_model.py", "{data}", "{tmp}/model", "--recipe", "magic"], 2, "'magic' is not one of"),
         (["train_model.py", "{data}"], 2, "MODEL"),
         (
@@ -238,7 +234,7 @@ def test_the_reason_is_printed_for_a_recording_that_cannot_be_used(data: Path, m
         (
             ["train_model.py", "{unscored}", "{tmp}/model", *QUICK],
             1,
-            "can be used: 2 without a scored diagnosis (headers need #Dx with SNOMED CT codes), 1 not usable (the header",
+            "can be used: 2 without a scored diagnosis (headers need #Dx with SNOMED CT codes), 1 not usable (the",
         ),
         (["driver.py", "{tmp}", "{data}", "{tmp}/out"], 1, "model.json: No such file"),
         (["driver.py", "{model}", "nowhere", "{tmp}/out"], 1, "nowhere is not a folder"),
