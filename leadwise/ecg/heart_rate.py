@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, find_peaks, sosfiltfilt
@@ -34,7 +37,12 @@ def find_beats(signal_mV: NDArray[np.floating], sampling_frequency: float) -> Ar
         raise ValueError(f"a sampling frequency of {sampling_frequency:g} Hz shows no heartbeats")
     if signal.shape[1] < MIN_SECONDS * sampling_frequency:
         return np.zeros(0)
-    envelope = _envelope(signal, sampling_frequency)
+    return beats_in_envelope(_envelope(signal, sampling_frequency), sampling_frequency)
+
+
+def beats_in_envelope(envelope: Array, sampling_frequency: float) -> Array:
+    """Return the beats in seconds from an amplitude (samples,) that has a peak at each QRS complex, of two seconds or
+    more: none if the peaks do not stand out."""
     peaks, _ = find_peaks(envelope, distance=max(1, round(REFRACTORY * sampling_frequency)))
     peaks = peaks[envelope[peaks] > _threshold(envelope, sampling_frequency)]
     return _without_t(peaks, envelope, sampling_frequency) / sampling_frequency
@@ -43,8 +51,7 @@ def find_beats(signal_mV: NDArray[np.floating], sampling_frequency: float) -> Ar
 def _envelope(signal: Array, sampling_frequency: float) -> Array:
     """Return the amplitude in the band of QRS, (samples,): of each lead in units of its median, so that noise weighs
     little, then the median over the leads, which ignores a few bad electrodes."""
-    band = (PASS_BAND[0], min(PASS_BAND[1], 0.4 * sampling_frequency))
-    filtered = sosfiltfilt(butter(2, band, "bandpass", fs=sampling_frequency, output="sos"), signal, axis=1)
+    filtered = sosfiltfilt(_band_pass(float(sampling_frequency)), signal, axis=1)
     window = np.hanning(max(1, round(SMOOTHING * sampling_frequency)) + 2)[1:-1]
     window /= window.sum()
     leads = np.stack([np.sqrt(np.convolve(lead**2, window, mode="same")) for lead in filtered])
@@ -53,6 +60,13 @@ def _envelope(signal: Array, sampling_frequency: float) -> Array:
         return np.zeros(signal.shape[1])
     units = np.maximum(np.median(leads, axis=1), MIN_ENVELOPE)
     return np.asarray(np.median(leads[present] / units[present, None], axis=0))
+
+
+@lru_cache(maxsize=16)
+def _band_pass(sampling_frequency: float) -> Any:
+    """Return the filter's second-order sections; their design takes longer than filtering ten seconds."""
+    band = (PASS_BAND[0], min(PASS_BAND[1], 0.4 * sampling_frequency))
+    return butter(2, band, "bandpass", fs=sampling_frequency, output="sos")
 
 
 def _threshold(envelope: Array, sampling_frequency: float) -> float:

@@ -1,0 +1,97 @@
+"""Compare leads with one another: Einthoven's and Goldberger's equations, identical leads, exchanged electrodes.
+
+All comparisons use the covariance (12, 12) of the leads' quick parts, mostly QRS, so baselines do not matter.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from leadwise.ecg.leads import STANDARD_LEADS
+
+Floats = NDArray[np.float64]
+Booleans = NDArray[np.bool_]
+
+LIMB_LEADS: Final = 6  # the first of the standard leads
+# Each limb lead as a sum of I and II: Einthoven's and Goldberger's equations.
+OF_I_AND_II: Final = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
+MAX_CONTRADICTION: Final = 0.2  # of the largest limb lead; good recordings have up to 0.01
+MIN_CONTRADICTION: Final = 0.01  # mV; less is noise or rounding
+IDENTICAL: Final = 0.005  # of the larger lead; neighbouring chest leads of one recorder differ by 0.006 or more
+SAME_SHAPE: Final = 0.9999  # correlation of all leads with the first
+# The limb leads I and II as sums of V1 to V6, by linear regression of QRS on PTB-XL.
+FROM_CHEST: Final = np.array([[-0.63, 0.26, 0.06, -0.08, 0.05, 0.33], [-0.02, -0.13, 0.11, 0.11, -0.04, 0.47]])
+# The true I and II from those recorded with exchanged electrodes.
+EXCHANGES: Final = {
+    "right arm and left arm": np.array([[-1, 0], [-1, 1]]),
+    "right arm and left leg": np.array([[1, -1], [0, -1]]),
+}
+MAX_AGREEMENT: Final = 0.4  # correlation of I and II with the chest leads' estimate of them
+MIN_IMPROVEMENT: Final = 0.45  # of that correlation if an exchange is undone
+
+
+def contradicting_leads(covariance: Floats, usable: Booleans) -> Booleans:
+    """Return which limb leads, (12,), contradict the others: all but the largest set of usable leads that follow from
+    two of them; all usable ones if no three fit together."""
+    leads = np.flatnonzero(usable[:LIMB_LEADS]).tolist()
+    contradicting = np.zeros(len(STANDARD_LEADS), bool)
+    if len(leads) < 3:
+        return contradicting
+    sizes = np.sqrt(np.diag(covariance))
+    limit = max(MAX_CONTRADICTION * sizes[leads].max(), MIN_CONTRADICTION)
+    largest: list[set[int]] = [set()]
+    for pair in itertools.combinations(leads, 2):
+        fit = _fitting(covariance, leads, pair, limit)
+        if len(fit) == len(leads):
+            return contradicting  # nearly always the first pair
+        if len(fit) >= len(largest[0]):
+            largest = [other for other in largest if len(other) == len(fit) and other != fit] + [fit]
+    agreeing = largest[0] if len(largest) == 1 and len(largest[0]) > 2 else set()
+    contradicting[[lead for lead in leads if lead not in agreeing]] = True
+    return contradicting
+
+
+def _fitting(covariance: Floats, leads: list[int], pair: tuple[int, int], limit: float) -> set[int]:
+    """Return the leads that are, up to `limit` (mV), what two of them imply."""
+    differences = np.zeros((len(leads), len(covariance)))
+    differences[:, list(pair)] = OF_I_AND_II[leads] @ np.linalg.inv(OF_I_AND_II[list(pair)])
+    differences[np.arange(len(leads)), leads] -= 1
+    power = ((differences @ covariance) * differences).sum(axis=1)
+    return {lead for lead, each in zip(leads, power.tolist(), strict=True) if each <= limit**2}
+
+
+def identical_leads(covariance: Floats, usable: Booleans) -> Booleans:
+    """Return which of the usable leads, (12,), equal another one; all of them if all have the same shape."""
+    power = np.diag(covariance)
+    pairs = usable[:, None] & usable & ~np.eye(len(usable), dtype=bool) & (power[:, None] + power > 0)
+    difference = power[:, None] + power - 2 * covariance
+    equal = pairs & (difference <= IDENTICAL**2 * np.maximum(power[:, None], power))
+    leads = np.flatnonzero(usable)
+    if len(leads) > 2:
+        product = np.sqrt(power[leads[0]] * power[leads])
+        if (np.abs(covariance[leads[0], leads]) > SAME_SHAPE * product).all():
+            return usable.copy()
+    return np.asarray(equal.any(axis=1))
+
+
+def likely_exchange(covariance: Floats, usable: Booleans) -> str | None:
+    """Return the electrodes that look exchanged: I and II contradict what V1 to V6 show, and fit after undoing it. An
+    exchange of left arm and left leg looks like another heart axis and is not detected."""
+    if not usable[[0, 1, STANDARD_LEADS.index("V6")]].all():
+        return None
+    chest = FROM_CHEST * usable[LIMB_LEADS:]
+    expected = np.trace(chest @ covariance[LIMB_LEADS:, LIMB_LEADS:] @ chest.T)
+
+    def agreement(undo: Floats) -> float:
+        power = np.trace(undo @ covariance[:2, :2] @ undo.T) * expected
+        return float((undo @ covariance[:2, LIMB_LEADS:] * chest).sum() / np.sqrt(power)) if power > 0 else 0.0
+
+    as_recorded = agreement(np.eye(2))
+    undone = {name: agreement(undo) for name, undo in EXCHANGES.items()}
+    best = max(undone, key=undone.__getitem__)
+    exchanged = as_recorded < MAX_AGREEMENT and undone[best] > as_recorded + MIN_IMPROVEMENT
+    return best if exchanged else None
