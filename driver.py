@@ -33,7 +33,8 @@ def main(model: str, data: str, output: str, options: DriverOptions) -> int:
 
     log_to_stdout()
     try:
-        loaded = load_model(model, choose_processor(options.device, options.precision, options.threads))
+        processor = choose_processor(options.device, options.precision, options.threads)
+        loaded = load_model(model, processor, options.site)
         score_folder(loaded, Path(data), Path(output), options)
     except (ModelError, UnusableRecordingError) as error:
         print(f"driver.py: {error}", file=sys.stderr)

@@ -44,7 +44,7 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
         raise click.UsageError(f"--plot draws one recording, not {len(paths)}")
     try:
         processor = choose_processor(options.device, options.precision, options.threads)
-        model = load_model_folder(model_folder, processor)
+        model = load_model_folder(model_folder, processor, options.site)
         unusable = 0
         # one at a time, so that the first result does not wait for the last
         for path, prediction in zip(paths, score_files(model, paths, batch=1, quality=True), strict=True):

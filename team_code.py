@@ -19,7 +19,7 @@ from leadwise.model.ensemble import Model
 from leadwise.model.ensemble import load_model as load_model_folder
 from leadwise.model.scoring import score_arrays
 from leadwise.network.devices import choose_processor
-from leadwise.options import NetworkOptions, TrainingOptions
+from leadwise.options import ModelOptions, TrainingOptions
 from leadwise.training.run import train
 from leadwise.util.progress import log_to_stdout
 
@@ -75,8 +75,9 @@ def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:
     ModelError
         If the folder is not a model; names the file.
     """
-    options = from_environment(NetworkOptions)
-    return load_model_folder(model_folder, choose_processor(options.device, options.precision, options.threads))
+    options = from_environment(ModelOptions)
+    processor = choose_processor(options.device, options.precision, options.threads)
+    return load_model_folder(model_folder, processor, options.site)
 
 
 def run_model(model: Model, header: str, recording: NDArray[Any]) -> tuple[list[str], list[int], list[float]]:

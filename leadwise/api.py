@@ -29,6 +29,11 @@ from leadwise.util.progress import log
 
 __all__ = ["Classifier", "evaluate", "load"]
 
+SITE_WARNING = (
+    "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
+    " trained, and is answered with PTB-XL's prevalences; if it is from another hospital, load the model with"
+    " site='unknown' (--site unknown)"
+)
 _Path = str | os.PathLike[str]
 
 
@@ -43,6 +48,7 @@ class Classifier:
 
     def __init__(self, model: Model, folder: Path) -> None:
         self.model, self.folder, self.metadata = model, folder, model.metadata
+        self._site_warned = False
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Classifier, (self.model, self.folder)
@@ -148,11 +154,25 @@ class Classifier:
             if raising and prediction.error is not None:
                 raise prediction.error
             results.append(result_of(self.model, prediction, item.name if prediction.error else None))
+        self._warn_of_site(results)
         return results[0] if single else results
+
+    def _warn_of_site(self, results: Sequence[Result]) -> None:
+        """Warn once if the shipped model takes a recording for one of its training hospital by looks alone."""
+        if self._site_warned or self.folder.resolve() != PRETRAINED.resolve() or self.model.site != "auto":
+            return
+        if any(result.error is None and not result.out_of_distribution for result in results):
+            self._site_warned = True
+            log.warning("%s", SITE_WARNING)
 
 
 def load(
-    folder: _Path | None = None, *, device: str = "auto", precision: str = "auto", threads: int | None = None
+    folder: _Path | None = None,
+    *,
+    device: str = "auto",
+    precision: str = "auto",
+    threads: int | None = None,
+    site: str = "auto",
 ) -> Classifier:
     """Load a model.
 
@@ -164,11 +184,15 @@ def load(
         Where and in which arithmetic the networks run; auto: CUDA if available, the fastest arithmetic.
     threads : int, optional
         CPU threads of torch in this process. By default unchanged.
+    site : {"auto", "training", "unknown"}
+        Whether recordings come from the hospitals of the training data, whose prevalences then count. auto: if their
+        sampling frequency, ADC step and duration occur there. It cannot tell a recording of 500 Hz, 10 s and 1 uV of
+        another hospital from PTB-XL's: say "unknown" for these.
 
     Raises
     ------
     ModelError, ValueError
-        For a folder that is not a model (names the file); for a device that does not exist or is unknown.
+        For a folder that is not a model (names the file); for a device that does not exist, or an unknown word.
 
     Examples
     --------
@@ -180,7 +204,7 @@ def load(
     if folder is None and not (PRETRAINED / "model.json").exists():
         raise ModelError(f"{PRETRAINED}: this version of Leadwise has no pretrained model; give a model folder")
     path = PRETRAINED if folder is None else model_folder(os.fspath(folder))
-    return Classifier(load_model(path, choose_processor(device, precision, threads)), path)
+    return Classifier(load_model(path, choose_processor(device, precision, threads), site), path)
 
 
 def evaluate(labels: _Path | ArrayLike, outputs: _Path | Sequence[Result]) -> Scores:

@@ -139,7 +139,7 @@ class EvaluatorOptions(Options):
 
 @dataclass(frozen=True, kw_only=True)
 class NetworkOptions(Options):
-    """The options of everything that runs networks; by itself those of `load_model` in team_code.py."""
+    """The options of everything that runs networks."""
 
     device: str = option(choice("auto", "cpu", "cuda"), "where the networks run; auto: CUDA if available", "auto")
     precision: str = option(
@@ -149,7 +149,18 @@ class NetworkOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionOptions(NetworkOptions):
+class ModelOptions(NetworkOptions):
+    """The options of everything that predicts; by itself those of `load_model` in team_code.py."""
+
+    site: str = option(
+        choice("auto", "training", "unknown"),
+        "whether recordings come from the training hospitals; auto: by sampling frequency, ADC step and duration",
+        "auto",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions(ModelOptions):
     """The options of get_12ECG_score.py."""
 
     json: bool = option(SWITCH, "print one line of JSON per recording; docs/command-line.md describes it", False)
@@ -167,7 +178,7 @@ class FolderOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriverOptions(FolderOptions):
+class DriverOptions(FolderOptions, ModelOptions):
     """The options of driver.py."""
 
     batch_size: int = option(whole(1), "recordings that go through the networks together", 64)

@@ -338,3 +338,29 @@ def test_an_unfamiliar_acquisition_profile_is_shown(tmp_path: Path, counts: np.n
     assert result.out_of_distribution and leadwise.Result.OUT_OF_DISTRIBUTION in str(result)
     assert leadwise.Result.OUT_OF_DISTRIBUTION in result._repr_html_()
     assert np.isnan(result.thresholds).all() and " - " in result.table()
+
+
+def test_the_site_decides_whether_a_recording_is_out_of_distribution(tmp_path: Path, counts: np.ndarray) -> None:
+    write_model_with_simulation_network(tmp_path)
+    results = {
+        site: leadwise.load(tmp_path, site=site).predict(counts, 500, LEADS) for site in ("auto", "training", "unknown")
+    }
+    assert [results[site].out_of_distribution for site in results] == [True, False, True]
+    assert np.array_equal(results["auto"].probabilities, results["unknown"].probabilities)
+    assert not np.array_equal(results["training"].probabilities, results["unknown"].probabilities)
+    with pytest.raises(ValueError, match="site: 'home' is not one of auto, training, unknown"):
+        leadwise.load(tmp_path, site="home")
+
+
+def test_the_shipped_model_warns_once_of_a_recording_that_looks_like_its_training_data(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    ecg = np.round(leadwise.simulate.simulate(["NSR"], 1, 500, 10) * 1000).astype(int)  # as PTB-XL: 500 Hz, 10 s, 1 uV
+    model = leadwise.load(threads=1)
+    assert not model.predict(ecg, 500, LEADS).out_of_distribution
+    model.predict(ecg, 500, LEADS)
+    assert caplog.text.count("site='unknown'") == 1
+    caplog.clear()
+    leadwise.load(threads=1, site="unknown").predict(ecg, 500, LEADS)
+    leadwise.load(threads=1).predict(ecg, 333, LEADS)
+    assert "site" not in caplog.text

@@ -36,6 +36,7 @@ from leadwise.recipes import Recipe, recipe_from_dict, validate_recipe
 from leadwise.util.processes import ProcessLock
 from leadwise.util.progress import log
 
+SITES = ("auto", "training", "unknown")  # whether recordings come from the training hospitals
 BATCH = 4  # windows per pass of the stacked networks: more do not fit into the CPU's caches
 PLAIN = 64  # windows per pass of a plain network
 
@@ -67,6 +68,7 @@ class ModelOrigin:
     folder: Path  # absolute
     checksum: str  # SHA-256 of model.json, which contains those of the networks
     processor: Processor
+    site: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -87,6 +89,7 @@ class Model:
     stacked: StackedNetworks | None = None  # the networks in one, if that is faster
     cpu_fallback: CpuFallback | None = None  # for a model on a GPU
     channels_last: bool = False  # compute with `ChannelsLastNetwork`, on a GPU
+    site: str = "auto"  # of `SITES`; auto: by the acquisition profile
     origin: ModelOrigin | None = field(default=None, init=False)  # None after `dataclasses.replace`
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -146,8 +149,12 @@ class Model:
         acquisitions: NDArray[np.float32] | None = None,
     ) -> Predictions:
         """Return labels and scores; no recording is out of distribution without `acquisitions` (recordings, 3)."""
-        unfamiliar = None if acquisitions is None else out_of_distribution(acquisitions, self.profiles)
-        return self.rule.decide(self.probabilities(signals, features), unfamiliar)
+        outside = None
+        if acquisitions is not None and self.site == "auto":
+            outside = out_of_distribution(acquisitions, self.profiles)
+        elif acquisitions is not None:
+            outside = np.full(len(acquisitions), self.site == "unknown")
+        return self.rule.decide(self.probabilities(signals, features), outside)
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
         """Return for each test window the index of its signal, its first sample, and its length without padding."""
@@ -181,15 +188,17 @@ class Model:
             return torch.stack([network(windows, features) for network in networks])
 
 
-def load_model(folder: str | Path, processor: Processor = CPU) -> Model:
+def load_model(folder: str | Path, processor: Processor = CPU, site: str = "auto") -> Model:
     """Load a model folder, ready to predict on a CPU or GPU; `pretrained` is the model of the package.
 
-    Raises ModelError, which names the wrong file.
+    Raises ModelError, which names the wrong file, and ValueError for an unknown site.
     """
+    if site not in SITES:
+        raise ValueError(f"site: {site!r} is not one of {', '.join(SITES)}")
     use_one_thread_after_fork()
     folder = model_folder(folder)
-    model = _load(folder, processor)
-    object.__setattr__(model, "origin", ModelOrigin(folder.absolute(), metadata_checksum(folder), processor))
+    model = replace(_load(folder, processor), site=site)
+    object.__setattr__(model, "origin", ModelOrigin(folder.absolute(), metadata_checksum(folder), processor, site))
     return model
 
 
@@ -222,7 +231,7 @@ def _reload(origin: ModelOrigin) -> Model:
     if processor.threads is not None:
         torch.set_num_threads(min(processor.threads, torch.get_num_threads()))  # a pool of workers may allow fewer
     set_matrix_precision(processor)
-    return load_model(same[0], processor)
+    return load_model(same[0], processor, origin.site)
 
 
 def _load(folder: Path, processor: Processor) -> Model:
