@@ -15,6 +15,7 @@ if _TYPE_CHECKING:
     from leadwise.api import Classifier as Classifier
     from leadwise.api import evaluate as evaluate
     from leadwise.api import load as load
+    from leadwise.api import score as score
     from leadwise.challenge.metric import Scores as Scores
     from leadwise.ecg.repairs import RecordingError as RecordingError
     from leadwise.model.folder import ModelError as ModelError
@@ -22,7 +23,8 @@ if _TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
-    "Classifier", "ModelError", "RecordingError", "Result", "Scores", "__version__", "evaluate", "load", "simulate",
+    "Classifier", "ModelError", "RecordingError", "Result", "Scores", "__version__", "evaluate", "load",
+    "score", "simulate",
 ]  # fmt: skip
 
 _PLACES = {  # of all others: api

@@ -8,10 +8,12 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, Literal, overload
 
 import numpy as np
+from joblib import parallel_config
 from numpy.typing import ArrayLike
 from tqdm import tqdm
 
@@ -19,15 +21,18 @@ from leadwise.challenge.classes import CODES
 from leadwise.challenge.evaluation import evaluate_folders
 from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
+from leadwise.ecg.discovery import find_records
 from leadwise.inputs import Details, items_of
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import PRETRAINED, ModelError, model_folder
+from leadwise.model.parallel_scoring import score_in_parallel
 from leadwise.model.scoring import score_recordings
+from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.network.devices import choose_processor
 from leadwise.result import Result, result_of
 from leadwise.util.progress import log
 
-__all__ = ["Classifier", "evaluate", "load"]
+__all__ = ["Classifier", "evaluate", "load", "score"]
 
 SITE_WARNING = (
     "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
@@ -205,6 +210,60 @@ def load(
         raise ModelError(f"{PRETRAINED}: this version of Leadwise has no pretrained model; give a model folder")
     path = PRETRAINED if folder is None else model_folder(os.fspath(folder))
     return Classifier(load_model(path, choose_processor(device, precision, threads), site), path)
+
+
+def score(
+    paths: _Path | Iterable[_Path],
+    model: Classifier | _Path | None,
+    output: _Path,
+    *,
+    backend: str | None = None,
+    jobs: int = -1,
+    quality: bool = False,
+) -> ScoringSummary:
+    """Score many recordings with many processes or machines: write OUTPUT/NAME.csv for each, as driver.py does.
+
+    Parameters
+    ----------
+    paths : path or iterable of paths
+        A folder, which is searched with its subfolders, or recordings.
+    model : Classifier, path or None
+        A loaded model or its folder; None is the pretrained model.
+    output : path
+        Folder for the outputs; created if missing.
+    backend : str, optional
+        A backend of joblib: "loky" (processes of this machine), "dask", "ray", or another that is registered. By
+        default the current one. The workers must see the same folders.
+    jobs : int
+        Workers; -1 for all.
+    quality : bool
+        Whether the summary counts quality warnings.
+
+    Returns
+    -------
+    ScoringSummary
+        Counts of recordings, repairs, warnings, and the names and reasons of those that could not be used, whose
+        outputs are the training prior.
+
+    Raises
+    ------
+    ValueError, OSError
+        If there are no recordings, two have one name, or a file cannot be written.
+
+    Examples
+    --------
+    >>> leadwise.score("ecgs", "MODEL", "outputs", jobs=1).recordings
+    2
+    """
+    if model is None or isinstance(model, (str, os.PathLike)):
+        model = load(model)
+    one = isinstance(paths, (str, os.PathLike))
+    if isinstance(paths, (str, os.PathLike)) and Path(paths).is_dir():
+        records = [record.with_name(f"{record.name}.hea") for record in find_records(Path(paths))]
+    else:
+        records = [Path(paths)] if one else [Path(path) for path in paths]  # type: ignore[arg-type, union-attr]
+    with nullcontext() if backend is None else parallel_config(backend=backend):
+        return score_in_parallel(model.model, records, Path(output), jobs, quality=quality)
 
 
 def evaluate(labels: _Path | ArrayLike, outputs: _Path | Sequence[Result]) -> Scores:

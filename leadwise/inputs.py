@@ -14,6 +14,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.ecg.discovery import record_name
 from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.plausibility import likely_unit, typical_size
@@ -127,8 +128,7 @@ def _refuse_details(details: Details) -> None:
 
 def _path_item(path: Any) -> Item:
     path = Path(path)
-    name = path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
-    return Item(name, str(path), partial(read_recording, path, assume_header=True))
+    return Item(record_name(path), str(path), partial(read_recording, path, assume_header=True))
 
 
 def _item(ecg: Any, details: Details, default_name: str) -> Item:

@@ -11,7 +11,7 @@ import zlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, replace
-from itertools import chain, groupby, islice
+from itertools import chain, groupby
 from operator import attrgetter, itemgetter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -44,13 +44,13 @@ from leadwise.ecg.resampling import resampled_length
 from leadwise.recipes import SignalRecipe
 from leadwise.util.files import atomic_write, flush_folder, sha256, write_json
 from leadwise.util.memory import tune_malloc_for_preparation
+from leadwise.util.parallel import results_in_order
 from leadwise.util.progress import log, track
 
 PREPARATION_VERSION = 8  # increased when the same files would give other arrays
 CHUNK = 128  # recordings per task of a worker, 16 MB of signal: joblib looks for results every 10 ms
 CHUNK_BYTES = 32_000_000  # size of their files at most: half an hour of ECG has 11 MB
 HEADER_BYTES = 4000  # of a header that contain its first line and its diagnoses
-CHUNKS_HELD = 64  # chunks whose results are held in memory if a joblib backend returns none before it has all
 
 
 def prepare_dataset(folder: str | Path, work: str | Path, recipe: SignalRecipe, jobs: int = 1) -> Dataset:
@@ -183,12 +183,7 @@ def _prepare_all(
             segment = store.reserve(sum(_expected_rows(header, size, recipe) for header, size in chunk))
             yield joblib.delayed(_prepare_chunk)([str(header) for header, _ in chunk], recipe, segment)
 
-    try:
-        results = joblib.Parallel(n_jobs=jobs, return_as="generator", pre_dispatch="2 * n_jobs", batch_size=1)(tasks())
-    except ValueError:  # a joblib backend that returns no result before it has all, such as Ray's
-        parallel, remaining = joblib.Parallel(n_jobs=jobs), tasks()
-        results = chain.from_iterable(iter(lambda: parallel(islice(remaining, CHUNKS_HELD)), []))
-    yield from chain.from_iterable(results)
+    yield from chain.from_iterable(results_in_order(tasks(), jobs))
     store.append_overflow()
 
 

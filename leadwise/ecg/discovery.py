@@ -35,6 +35,12 @@ def find_recordings(folder: str | Path, suffixes: str | tuple[str, ...] = HEADER
     return [path for _, path in sorted(found, key=itemgetter(0))]
 
 
+def record_name(path: str | Path) -> str:
+    """Return a recording's file name without the ending of a header or signal file: an output is named so."""
+    path = Path(path)
+    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
+
+
 def find_records(folder: str | Path) -> list[Path]:
     """Return the recordings in a folder and its subfolders as sorted paths without suffix: each file with one of
     `RECORD_SUFFIXES` is one. Raises ValueError if the folder does not exist or has no recordings, or if two would have

@@ -107,14 +107,19 @@ def score_folder(model: Model, data: Path, output: Path, options: DriverOptions 
             if options.strict and prediction.error:
                 error = printable(str(prediction.error))
                 raise UnusableRecordingError(f"{error} (--strict stops at the first that cannot be used)")
-            labels = prediction.labels.astype(int).tolist()
-            write_output(output / f"{record.name}.csv", name, CODES, labels, prediction.scores.tolist())
+            write_prediction(output, record.name, prediction)
     finally:
         if problems:
             summary.write_problems(problems)
     for line in summary.lines():
         log.info("%s", line)
     return summary
+
+
+def write_prediction(output: Path, name: str, prediction: Prediction) -> None:
+    """Write OUTPUT/NAME.csv."""
+    labels = prediction.labels.astype(int).tolist()
+    write_output(output / f"{name}.csv", printable(name), CODES, labels, prediction.scores.tolist())
 
 
 def warn_of_prior(prediction: Prediction) -> None:

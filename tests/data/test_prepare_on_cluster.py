@@ -12,6 +12,7 @@ from leadwise.challenge.classes import CODES
 from leadwise.data import prepare
 from leadwise.data.dataset import Dataset
 from leadwise.data.prepare import prepare_dataset
+from leadwise.util import parallel
 from tests.data.recordings import SIGNAL, signals, write
 
 
@@ -27,7 +28,7 @@ def expected(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> D
     """Prepared by one process; the tests use smaller chunks."""
     prepared = prepare_dataset(folder, tmp_path / "plain", SIGNAL)
     monkeypatch.setattr(prepare, "CHUNK", 2)
-    monkeypatch.setattr(prepare, "CHUNKS_HELD", 2)
+    monkeypatch.setattr(parallel, "TASKS_HELD", 2)
     return prepared
 
 
