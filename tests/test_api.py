@@ -6,6 +6,7 @@ import doctest
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,12 +15,13 @@ import pytest
 
 import leadwise
 import leadwise.api
+import team_code
 from leadwise.challenge.classes import CODES, DIAGNOSES, label_vector
 from leadwise.challenge.evaluation import evaluate_folders
 from leadwise.challenge.outputs import write_output
 from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
 from leadwise.model.scoring import score_files
-from tests.conftest import LEADS, header_text
+from tests.conftest import LEADS, header_text, v4_matrix
 from tests.model.models import write_model, write_model_with_simulation_network
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -364,3 +366,34 @@ def test_the_shipped_model_warns_once_of_a_recording_that_looks_like_its_trainin
     leadwise.load(threads=1, site="unknown").predict(ecg, 500, LEADS)
     leadwise.load(threads=1).predict(ecg, 333, LEADS)
     assert "site" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    "leads", [LEADS, LEADS[:6], ("I", "II", "III", "V2"), ("I", "II", "V2"), ("I", "II"), ("aVF", "C5", "aVL")]
+)
+def test_a_lead_set_is_predicted_alike_through_every_door(
+    folder: Path,
+    model: leadwise.Classifier,
+    counts: np.ndarray,
+    write_record: Callable[..., Path],
+    leads: tuple[str, ...],
+) -> None:
+    """File, array, and the organisers' drivers of 2020 and 2021 give the same probabilities and repairs."""
+    some = counts[: len(leads)]
+    header = header_text("X0001", some, 500, leads=leads, comments=("#Age: 40", "#Sex: Female"))
+    path = write_record("X0001", header=header, matrix=v4_matrix(some))
+    from_file = model.predict(path)
+    from_array = model.predict(some, 500, leads, age=40, sex="female")
+    assert from_array.repairs == from_file.repairs and from_array.warnings == from_file.warnings
+    _, _, of_2021 = team_code.run_model(model.model, header, some)
+    _, of_2020, _ = team_code.run_12ECG_classifier(some.astype(float), header.splitlines(keepends=True), model.model)
+    for probabilities in (from_array.probabilities, of_2021, of_2020):
+        assert np.array_equal(probabilities, from_file.probabilities)
+
+
+def test_threads_share_a_model(folder: Path, model: leadwise.Classifier) -> None:
+    paths = [folder / "ecgs" / name for name in ("E00001", "E00002")]
+    expected = [model.predict(path).probabilities for path in paths]
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda k: model.predict(paths[k % 2]).probabilities, range(180)))
+    assert all(np.array_equal(each, expected[k % 2]) for k, each in enumerate(found))
