@@ -21,20 +21,23 @@ SMALLEST_SIZE: Final = 0.001  # mV; the smallest typical size of a good recordin
 LARGEST_SIZE: Final = 5.0  # mV; good recordings reach 0.4, those with loose electrodes 4.8
 MILLIVOLTS: Final = {"V": 1e3, "uV": 1e-3}  # of each unit
 
-USUAL_FREQUENCIES: Final = (100.0, 125.0, 200.0, 250.0, 360.0, 500.0, 1000.0, 2000.0)  # Hz, of ECG recorders
+# Sampling frequencies of ECG recorders (Hz), each with a handicap, since neighbours may fit alike: 500 is most common.
+USUAL_FREQUENCIES: Final = {500: 0.0, 1000: 0.2, 250: 0.2, 100: 0.2, 125: 0.6, 200: 0.6, 360: 0.6, 2000: 0.6}
 FINE_RATE: Final = 250.0  # Hz, enough for QRS
 SMALL_LEAD: Final = 0.2  # mV: leads of a smaller range count less in the median beat
+SEARCH_SECONDS: Final = 30.0  # of the signal at another frequency
 COARSE_RATE: Final = 125.0  # Hz, to find beats
 MAX_BEATS: Final = 7  # in the median beat
 # Median of PTB-XL, in s: from beat to beat; root of QRS energy over energy of its slope; middle of QRS to peak of T.
 TYPICAL_TIMES: Final = (0.836, 0.0148, 0.254)
-MAX_RATIO: Final = 0.5  # of a time's logarithm: one time alone, as in bradycardia or a bundle branch block, decides little
-MAX_STRETCH: Final = 0.35  # mean logarithm of the three ratios
+# Limits of natural logarithms of ratios to these times.
+MAX_RATIO: Final = 0.5  # of each: bradycardia or a bundle branch block alone decides little
+MAX_STRETCH: Final = 0.35  # of the three's mean
 MIN_STRETCH: Final = -0.42
-MAX_QRS: Final = 0.6  # of the logarithm of QRS alone: wide enough to look for another frequency
-MIN_CHANGE: Final = 0.3  # logarithm of a frequency over the declared one: 360 and 500 Hz differ by 0.33
-MAX_MISFIT: Final = 0.7  # between that logarithm and that of QRS
-MAX_ATYPICAL, MAX_ATYPICAL_SUM = 0.45, 0.75  # absolute logarithms at a frequency that fits
+MAX_QRS: Final = 0.6  # QRS alone, if another frequency fits
+MIN_CHANGE: Final = 0.3  # from the declared frequency; 360 and 500 Hz differ by 0.33
+MAX_MISFIT: Final = 0.7  # of that change and QRS
+MAX_ATYPICAL, MAX_ATYPICAL_SUM = 0.55, 0.9  # of each time and all three at a frequency that fits
 
 
 def typical_size(values_mV: NDArray[Any]) -> float:
@@ -121,20 +124,18 @@ def is_doubtful(ratios: Floats | None) -> bool:
     return ratios is None or not MIN_STRETCH <= stretch(ratios) <= MAX_STRETCH or ratios[1] > MAX_QRS
 
 
-def fitting_frequency(
-    signal_mV: NDArray[Any], declared: float, ratios: Floats | None
-) -> tuple[float, float] | None:
+def fitting_frequency(signal_mV: NDArray[Any], declared: float, ratios: Floats | None) -> tuple[float, float] | None:
     """Return the usual sampling frequency that the waves of (leads, samples) fit best, and the heart rate at the
     declared one (beats a minute). None if none fits, or none on the side that the duration of QRS in `ratios` shows."""
     fits = []
-    for frequency in USUAL_FREQUENCIES:
+    for frequency, handicap in USUAL_FREQUENCIES.items():
         change = math.log(frequency / declared)
         if abs(change) < MIN_CHANGE or (ratios is not None and abs(ratios[1] - change) > min(abs(change), MAX_MISFIT)):
             continue
-        coarse = resample_polyphase(signal_mV, frequency, min(frequency, COARSE_RATE))
-        beats = find_beats(coarse, min(frequency, COARSE_RATE))
-        there = wave_times(signal_mV, frequency, beats)
+        part, rate = signal_mV[:, : round(SEARCH_SECONDS * frequency)], min(frequency, COARSE_RATE)
+        beats = find_beats(resample_polyphase(part, frequency, rate), rate)
+        there = wave_times(part, frequency, beats)
         if there is not None and np.abs(there).max() <= MAX_ATYPICAL and np.abs(there).sum() <= MAX_ATYPICAL_SUM:
-            rate = 60 * (len(beats) - 1) / (beats[-1] - beats[0]) * declared / frequency
-            fits.append((float(np.abs(there).sum()), frequency, float(rate)))
+            per_minute = 60 * (len(beats) - 1) / (beats[-1] - beats[0]) * declared / frequency
+            fits.append((float(np.abs(there).sum()) + handicap, float(frequency), float(per_minute)))
     return min(fits)[1:] if fits else None

@@ -26,8 +26,8 @@ Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 QUALITY_WARNINGS: Final[dict[str, str]] = {
     "flat": "a lead of the file has one value throughout, or moves by less than 0.1 mV",
-    "cut-off": "a lead remains at its highest or lowest value for a tenth of a second, as if saturated",
-    "loose": "a lead wanders by more than 5 mV or goes more than 8 mV from its median, as under a loose electrode",
+    "cut-off": "a lead remains at its highest or lowest value for 0.12 s, as if saturated",
+    "loose": "a lead wanders by more than 6 mV or goes more than 10 mV from its median, as under a loose electrode",
     "noisy": "a lead has noise of more than 0.12 mV (in its second differences at 125 Hz)",
     "no-beats": "a lead does not show the beats that the other leads show",
     "leads-missing": "the file lacks leads that cannot be computed",
@@ -69,11 +69,11 @@ STRETCHES, STRETCH_SECONDS = 5, 10.0
 SIZE_SAMPLES = 500  # of a lead for the typical size
 MAX_GAP = 0.1  # share of interpolated samples with which a lead can still be compared with others
 MIN_RANGE = 0.1  # mV between the 0.5th and the 99.5th percentile; PTB-XL's lowest lead has 0.15
-MAX_STAY = 0.1  # s in a row at the lead's own extreme
-MAX_WANDER = 5.0  # mV between highest and lowest mean over 0.6 s
-MAX_SWING = 8.0  # mV from the median
+MAX_STAY = 0.12  # s in a row at the lead's own extreme
+MAX_WANDER = 6.0  # mV between highest and lowest mean over 0.6 s
+MAX_SWING = 10.0  # mV from the median
 MAX_NOISE = 0.12  # mV
-MIN_AGREEMENT = 0.3  # correlation of a lead's beats with those of all
+MIN_AGREEMENT = 0.25  # correlation of a lead's beats with those of all
 MIN_COMMON_AGREEMENT = 0.85  # the same for half of the leads
 MIN_SHARPNESS = 3.0  # of the common beats: 97th percentile over median of their size
 MIN_BEAT = 0.05  # mV: smaller activity is not scaled up to the size of other leads' beats
@@ -266,7 +266,7 @@ def _stays(values: NDArray[np.float32], samples: float) -> Booleans:
 def _compare(stretch: _Stretch) -> Iterator[QualityWarning]:
     """Warn of what the leads show together."""
     rate, good = stretch.rate, stretch.good
-    quick = _moving_mean(stretch.coarse, 3) - _moving_mean(stretch.coarse, round(0.12 * rate))  # mostly QRS complexes
+    quick = _moving_mean(stretch.coarse, 3) - _moving_mean(stretch.coarse, max(round(0.12 * rate), 5))  # mostly QRS
     sizes = _moving_mean(np.abs(quick), max(round(0.1 * rate), 1))  # (12, samples)
     sizes /= np.maximum(_quantiles(sizes, (0.97,))[0], MIN_BEAT)
     envelope = np.median(sizes[good], axis=0)
@@ -293,7 +293,8 @@ def _correlations(rows: Floats, other: Floats) -> Floats:
     """Return the correlation of each row with another signal; 0 if one is constant."""
     rows, other = rows - rows.mean(axis=1, keepdims=True), other - other.mean()
     scale = np.sqrt((rows**2).sum(axis=1) * (other**2).sum())
-    return np.divide(rows @ other, scale, out=np.zeros(len(rows)), where=scale > 0)
+    correlations: Floats = np.divide(rows @ other, scale, out=np.zeros(len(rows)), where=scale > 0)
+    return correlations
 
 
 def _relations(covariance: Floats, usable: Booleans, silent: Booleans) -> Iterator[QualityWarning]:
@@ -330,7 +331,7 @@ def _timing(stretch: _Stretch, clear: Booleans, beats: Floats, doubtful: bool) -
     fitting = fitting_frequency(values, stretch.frequency, times) if doubtful or is_doubtful(times) else None
     if fitting is not None:
         frequency, rate = fitting
-        detail = f"the waves fit {frequency:g} Hz, not the declared {stretch.frequency:g} Hz"
+        detail = f"the waves fit about {frequency:g} Hz, not the declared {stretch.frequency:g} Hz"
         yield QualityWarning("sampling-frequency", detail=detail)
     if rate is not None and not HEART_RATES[0] <= rate <= HEART_RATES[1] and (fitting or not doubtful):
         yield QualityWarning("rate", detail=f"{rate:.0f}")
