@@ -35,33 +35,34 @@ MIN_IMPROVEMENT: Final = 0.45  # of that correlation if an exchange is undone
 
 
 def contradicting_leads(covariance: Floats, usable: Booleans) -> Booleans:
-    """Return which limb leads, (12,), contradict the others: all but the largest set of usable leads that follow from
-    two of them; all usable ones if no three fit together."""
-    leads = np.flatnonzero(usable[:LIMB_LEADS]).tolist()
+    """Return which limb leads, (12,), contradict the equations: all but the largest set of usable leads that follow
+    from two of them, or all usable ones if that set is not most of them."""
+    leads = np.flatnonzero(usable[:LIMB_LEADS])
     contradicting = np.zeros(len(STANDARD_LEADS), bool)
     if len(leads) < 3:
         return contradicting
-    sizes = np.sqrt(np.diag(covariance))
-    limit = max(MAX_CONTRADICTION * sizes[leads].max(), MIN_CONTRADICTION)
-    largest: list[set[int]] = [set()]
-    for pair in itertools.combinations(leads, 2):
-        fit = _fitting(covariance, leads, pair, limit)
-        if len(fit) == len(leads):
-            return contradicting  # nearly always the first pair
-        if len(fit) >= len(largest[0]):
-            largest = [other for other in largest if len(other) == len(fit) and other != fit] + [fit]
-    agreeing = largest[0] if len(largest) == 1 and len(largest[0]) > 2 else set()
-    contradicting[[lead for lead in leads if lead not in agreeing]] = True
+    limit = max(MAX_CONTRADICTION**2 * covariance[leads, leads].max(), MIN_CONTRADICTION**2)
+    best, agreeing = (0, 0.0), leads
+    for pair in itertools.combinations(leads.tolist(), 2):
+        power = _contradiction(covariance, leads, pair)
+        fit = power <= limit
+        if fit.all():
+            return contradicting  # nearly always after the first pair
+        score = (int(fit.sum()), -float(power[fit].sum()))
+        if score > best:
+            best, agreeing = score, leads[fit]
+    contradicting[leads] = True
+    if len(agreeing) > max(2, len(leads) / 2):
+        contradicting[agreeing] = False
     return contradicting
 
 
-def _fitting(covariance: Floats, leads: list[int], pair: tuple[int, int], limit: float) -> set[int]:
-    """Return the leads that are, up to `limit` (mV), what two of them imply."""
+def _contradiction(covariance: Floats, leads: NDArray[np.intp], pair: tuple[int, int]) -> Floats:
+    """Return the mean square difference of each of the leads and what a pair of leads implies, mV²."""
     differences = np.zeros((len(leads), len(covariance)))
-    differences[:, list(pair)] = OF_I_AND_II[leads] @ np.linalg.inv(OF_I_AND_II[list(pair)])
+    differences[:, pair] = OF_I_AND_II[leads] @ np.linalg.inv(OF_I_AND_II[list(pair)])
     differences[np.arange(len(leads)), leads] -= 1
-    power = ((differences @ covariance) * differences).sum(axis=1)
-    return {lead for lead, each in zip(leads, power.tolist(), strict=True) if each <= limit**2}
+    return np.asarray(((differences @ covariance) * differences).sum(axis=1))
 
 
 def identical_leads(covariance: Floats, usable: Booleans) -> Booleans:

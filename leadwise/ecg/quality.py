@@ -51,7 +51,7 @@ _WORDS: Final[dict[str, str]] = {
     "leads-missing": "{leads} {are} missing",
     "leads-computed": "{leads} {are} not in the file and computed from other leads",
     "leads-by-position": "no lead has a standard name; the standard order is assumed",
-    "leads-contradict": "{leads} contradict{s} the other limb leads: wrong names or order",
+    "leads-contradict": "{leads} contradict{s} Einthoven's equations: wrong names or order",
     "leads-identical": "{leads} have the same signal as another lead",
     "limb-leads-swapped": "limb leads look swapped: electrodes of {detail}, or dextrocardia",
     "unit": "the unit looks wrong: {detail}",
@@ -335,5 +335,6 @@ def _timing(stretch: _Stretch, clear: Booleans, beats: Floats, doubtful: bool) -
         yield QualityWarning("sampling-frequency", detail=detail)
     if rate is not None and not HEART_RATES[0] <= rate <= HEART_RATES[1] and (fitting or not doubtful):
         yield QualityWarning("rate", detail=f"{rate:.0f}")
-    if len(beats) < 2 and not (doubtful or fitting) and stretch.values.shape[1] >= SHORT_SECONDS * stretch.frequency:
-        yield QualityWarning("short", detail="fewer than two beats")
+    seconds = stretch.values.shape[1] / stretch.frequency
+    if len(beats) < 2 and not (doubtful or fitting) and seconds >= SHORT_SECONDS:
+        yield QualityWarning("short", detail=f"fewer than two clear beats in {seconds:.3g} s")
