@@ -14,6 +14,7 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 
 from leadwise.ecg.heart_rate import beats_in_envelope
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
@@ -247,9 +248,7 @@ def _quantiles(values: Floats, shares: Sequence[float]) -> list[Floats]:
 
 
 def _moving_mean(values: Floats, width: int) -> Floats:
-    padded = np.pad(values, ((0, 0), (width // 2 + 1, width - width // 2 - 1)), mode="edge")  # `width` about each
-    sums = np.cumsum(padded, axis=1)
-    return (sums[:, width:] - sums[:, :-width]) / width
+    return np.asarray(uniform_filter1d(values, width, axis=1, mode="nearest"))
 
 
 def _stays(values: NDArray[np.float32], samples: float) -> Booleans:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -235,12 +236,9 @@ def test_of_a_long_recording_most_stretches_count(good: Millivolts) -> None:
     assert "hardly-an-ecg" in in_words(long)
 
 
-@pytest.mark.parametrize("rate", [20, 25, 60, 257, 20000])
-@pytest.mark.parametrize("seconds", [1, 2, 7, 70])
+@pytest.mark.parametrize(("rate", "seconds"), [*itertools.product([20, 25, 60, 257], [1, 2, 7, 70]), (20000, 2.5)])
 @pytest.mark.parametrize("lead", [0, 8])
 def test_any_length_and_rate_can_be_checked(rate: float, seconds: float, lead: int) -> None:
-    if rate * seconds > 200_000:
-        pytest.skip("takes seconds")
     signal = np.tile(np.arange(round(rate * seconds)) > rate * seconds / 2, (12, 1)) * 1.0
     assert set(in_words(signal[lead : lead + 3], STANDARD_LEADS[lead : lead + 3], rate)) <= set(QUALITY_WARNINGS)
 
