@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,30 +10,24 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import STANDARD_LEADS
+from leadwise.ecg.challenge_files import write_record
+from leadwise.ecg.header import STANDARD_LEADS, LeadHeader
 from leadwise.simulate.databases import DATABASES, DEFAULT_SOURCES
 from leadwise.simulate.ecg import simulate
 from leadwise.simulate.patient import CRITERIA
-from leadwise.util.files import atomic_write, write_text
 from leadwise.util.progress import track
 
 COUNTS_PER_MV = 1000
 
 
+_LEADS = [LeadHeader(lead, "", "16+24", COUNTS_PER_MV, 0) for lead in STANDARD_LEADS]
+
+
 def _write_record(folder: Path, name: str, signal: NDArray[np.float32], frequency: int, comments: list[str]) -> None:
-    """Write a signal (12, samples) in mV, sampled at `frequency` Hz, as NAME.mat (MATLAB v4, int16) and NAME.hea."""
+    """Write a signal (12, samples) in mV, sampled at `frequency` Hz, as NAME.mat and NAME.hea."""
     # -32768 would be WFDB's "no value"
     counts = np.rint(signal * COUNTS_PER_MV).clip(-32767, 32767).astype(np.int16)
-    with atomic_write(folder / f"{name}.mat") as handle:
-        # type 30: little-endian, int16, full matrix; rows, columns, no imaginary part, length of the name
-        handle.write(struct.pack("<5i4s", 30, *counts.shape, 0, 4, b"val\0"))
-        handle.write(counts.astype("<i2").tobytes(order="F"))
-    lines = [f"{name} {len(counts)} {frequency} {counts.shape[1]}"]
-    for lead, row in zip(STANDARD_LEADS, counts, strict=True):
-        checksum = (int(row.sum(dtype=np.int64)) + 32768) % 65536 - 32768  # WFDB's: the sum as a signed 16-bit number
-        lines.append(f"{name}.mat 16+24 {COUNTS_PER_MV}/mV 16 0 {row[0]} {checksum} 0 {lead}")
-    # Last, because recordings are found by their header: none is found before its signal is complete.
-    write_text(folder / f"{name}.hea", "\n".join([*lines, *comments]) + "\n")
+    write_record(folder, name, frequency, _LEADS, counts, comments)
 
 
 def _plan(recordings: int, sources: Sequence[str], class_floor: float, rng: Generator) -> list[tuple[str, str | None]]:

@@ -100,8 +100,6 @@ def assemble(
         raise UnreadableError(f"has {len(channels)} channels; at most {MAX_LEADS} are read")
     channels = _of_one_frequency(_with_scale(channels, repairs), repairs)
     frequency = channels[0].frequency
-    if not MIN_FREQUENCY <= frequency <= MAX_FREQUENCY:
-        raise UnreadableError(f"sampling frequency {frequency:g} is outside {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz")
     counts = _without_pulse(_stack(channels, repairs), channels, repairs)
     counts.flags.writeable = False
     file, form = Path(path).name, "16" if counts.dtype == np.int16 else "32"
@@ -144,6 +142,8 @@ def _of_one_frequency(channels: Sequence[Channel], repairs: RepairLog) -> list[C
     for channel in channels:
         votes[channel.frequency] += MAX_LEADS if channel.name in STANDARD_LEADS else 1
     frequency = max(votes, key=lambda value: (votes[value], value))
+    if not MIN_FREQUENCY <= frequency <= MAX_FREQUENCY:
+        raise UnreadableError(f"sampling frequency {frequency:g} is outside {MIN_FREQUENCY:g} to {MAX_FREQUENCY:g} Hz")
     for channel in channels:
         if channel.frequency != frequency:
             repairs.add("frequencies-differ", f"{quote(channel.name)} at {channel.frequency:g} Hz")

@@ -16,7 +16,7 @@ from leadwise.ecg.signal_files import MAX_SIGNAL_BYTES, error_reason, read_bytes
 
 # Bytes of a file. While it is read, its samples are float64, four times as large as in most files; XML takes more.
 MAX_BYTES: Final = MAX_SIGNAL_BYTES // 4
-SMALLER: Final = dict.fromkeys(("GE MUSE XML", "Philips XML", "HL7 aECG"), 1 << 25) | {"SCP-ECG": 1 << 22}
+SMALLER: Final = {"GE MUSE XML": 1 << 25, "HL7 aECG": 1 << 25, "Philips XML": 1 << 23, "SCP-ECG": 1 << 22}
 MAX_REASON: Final = 200  # characters of a library's message
 
 

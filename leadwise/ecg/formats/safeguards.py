@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import importlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -48,9 +49,11 @@ def limit_mfer(parser: Any) -> None:
 
 def limit_xli(parser: Any) -> None:
     """Let ecgdatakit's parser refuse a Philips file whose compressed signal is too large when unpacked."""
-    read = parser._read_leads
+    read, compression = parser._read_leads, importlib.import_module(type(parser).__module__)._compression
 
     def limited_read(parsed: Any, signal: Any) -> Any:
+        if not compression(parsed):
+            return read(parsed, signal)
         node = parsed[0] if isinstance(parsed, list) else parsed
         text = node.get("#text") if isinstance(node, dict) else node
         size = expanded_size(base64.b64decode("".join(str(text or "").split())))
