@@ -23,6 +23,7 @@ import scipy.io
 from leadwise.ecg import header, matlab, preprocessing, quality, recording, repairs, segments, signal_files
 from leadwise.ecg import leads as leads_module
 from leadwise.ecg.discovery import find_records
+from leadwise.ecg.formats import FORMAT_REPAIRS
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
@@ -354,6 +355,7 @@ def tables(model: Model) -> dict[str, str]:
     rows = [f"| {_cell(kind.title)} | {_cell(found[name])} |" for name, kind in kinds.items()]
     return {
         "repairs": _list({**repairs.REPAIRS, **leads_module.SIGNAL_REPAIRS}),
+        "format-repairs": _list(FORMAT_REPAIRS),
         "warnings": _list(quality.QUALITY_WARNINGS),
         "reasons": "\n\n".join(
             f"`{name}`\n\n" + "\n".join(f"- {_cell(text)}" for text in texts) for name, texts in reasons().items()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
 import re
 from array import array
@@ -42,7 +43,7 @@ def looks_like_ecg(head: bytes) -> bool:
     """Return whether a file begins as a table with a name of a lead in its first row and numbers in its second."""
     if b"\0" in head and head[:2] not in (b"\xff\xfe", b"\xfe\xff"):
         return False
-    lines = [line for line in _decode(head).splitlines() if line.strip()][:2]
+    lines = [line for line in _lines(head) if line.strip()][:2]
     layout = _layout(lines[0]) if len(lines) == 2 else None
     if layout is None or not any(_LEAD.search(name.lower()) for name in layout.names):
         return False
@@ -56,7 +57,7 @@ def read_table(raw: bytes, sampling_frequency: float | None, repairs: RepairLog)
     """Return the channels of a CSV file. `sampling_frequency` in Hz is for a file without a column of times.
 
     Raises UnreadableError."""
-    lines = enumerate(_decode(raw).split("\n"), 1)  # not all at once: a day has millions
+    lines = enumerate(_lines(raw), 1)
     layout = next((_layout(line) for _, line in lines if line.strip()), None)
     if layout is None:
         raise UnreadableError("its first line has no names of leads")
@@ -84,9 +85,10 @@ def assumed_unit(values: NDArray[np.float64]) -> str:
     return "uV" if (finite == np.rint(finite)).all() else "mV"
 
 
-def _decode(raw: bytes) -> str:
+def _lines(raw: bytes) -> io.TextIOWrapper:
+    """Return the lines one by one, since a day has millions; any line ends."""
     encoding = "utf-16" if raw[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
-    return raw.decode(encoding, errors="replace").replace("\r\n", "\n").replace("\r", "\n")
+    return io.TextIOWrapper(io.BytesIO(raw), encoding, errors="replace")
 
 
 def _layout(line: str) -> _Layout | None:
