@@ -6,7 +6,9 @@ import os
 import resource
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -165,6 +167,21 @@ def test_tables_and_arrays_need_no_extra(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, *map(str, sorted(tmp_path.iterdir()))]
     shown = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert shown.split("\n")[0] == "(12, 600) (12, 600) (12, 600)"
+
+
+def test_threads_do_not_mix_files_or_their_repairs(tmp_path: Path) -> None:
+    pytest.importorskip("ecgdatakit")
+    raws = (files.muse(unit=""), files.scp()[:-1] + b"\7", files.aecg(), files.table(time=None))
+    paths = [tmp_path / str(number) for number in range(len(raws))]
+    for path, raw in zip(paths, raws, strict=True):
+        path.write_bytes(raw)
+    alone = [read_other_format(path, 500) for path in paths]
+    filters = list(warnings.filters)
+    with ThreadPoolExecutor(8) as pool:
+        together = list(pool.map(lambda path: read_other_format(path, 500), paths * 10))
+    for one, other in zip(alone * 10, together, strict=True):
+        assert (one.counts == other.counts).all() and one.repairs == other.repairs and one.header == other.header
+    assert warnings.filters == filters
 
 
 BOMBS: dict[str, Callable[[], bytes]] = {
