@@ -6,17 +6,21 @@ The organisers' driver of 2020 may import this module too.
 
 import json
 import sys
+from functools import partial
 from pathlib import Path
 
 import click
 
 from leadwise.command_line import command
+from leadwise.ecg.discovery import record_name
+from leadwise.ecg.formats import FORMAT_REPAIRS
 from leadwise.ecg.leads import SIGNAL_REPAIRS
+from leadwise.ecg.reading import read_ecg
 from leadwise.ecg.repairs import REPAIRS
 from leadwise.model.ensemble import Model
 from leadwise.model.ensemble import load_model as load_model_folder
 from leadwise.model.folder import ModelError
-from leadwise.model.scoring import score_files
+from leadwise.model.scoring import score_recordings
 from leadwise.network.devices import choose_processor
 from leadwise.options import PredictionOptions
 from leadwise.report.annotated_recording import draw_annotated, evidence_of, json_object, load_annotated
@@ -47,8 +51,9 @@ def main(model_folder: str, records: tuple[str, ...], options: PredictionOptions
         model = load_model_folder(model_folder, processor, options.site)
         unusable = 0
         # one at a time, so that the first result does not wait for the last
-        for path, prediction in zip(paths, score_files(model, paths, batch=1, quality=True), strict=True):
-            result = result_of(model, prediction, name_of(path) if prediction.error else None)
+        readers = [(str(path), partial(read_ecg, path, options.sampling_frequency)) for path in paths]
+        for path, prediction in zip(paths, score_recordings(model, readers, batch=1, quality=True), strict=True):
+            result = result_of(model, prediction, record_name(path) if prediction.error else None)
             if not options.json:
                 print(f"\n{printable(str(path))}")
                 print(f"  cannot be used: {result.error}" if result.error else result.table())
@@ -72,22 +77,17 @@ def validation_note(model: Model) -> str:
     return f"sensitivity and PPV: of the class on the {sum(counts)} validation recordings of the training"
 
 
-def name_of(path: Path) -> str:
-    """Return the name of a recording whose header could not be read."""
-    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
-
-
 def notes(result: Result) -> list[str]:
     """Describe what is doubtful and what was repaired in a recording."""
     found = [f"note: {Result.OUT_OF_DISTRIBUTION}"] * result.out_of_distribution
     found += [f"warning: {warning}" for warning in result.warnings]
-    meanings = REPAIRS | dict(SIGNAL_REPAIRS)
+    meanings = REPAIRS | dict(SIGNAL_REPAIRS) | dict(FORMAT_REPAIRS)
     return found + [f"repair ({name}): {meanings[name]}" for name in dict.fromkeys(result.repairs)]
 
 
 def print_json_and_plot(model: Model, folder: Path, path: Path, result: Result, options: PredictionOptions) -> None:
     """Print the JSON line and draw the sheet of one recording, as the options say."""
-    annotated = load_annotated(path)
+    annotated = load_annotated(path, options.sampling_frequency)
     wanted = bool(options.plot) if options.evidence is None else options.evidence
     evidence = evidence_of(model, annotated, result) if wanted else None
     if options.json:

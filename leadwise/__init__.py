@@ -15,6 +15,7 @@ if _TYPE_CHECKING:
     from leadwise.api import Classifier as Classifier
     from leadwise.api import evaluate as evaluate
     from leadwise.api import load as load
+    from leadwise.api import read as read
     from leadwise.api import score as score
     from leadwise.challenge.metric import Scores as Scores
     from leadwise.ecg.repairs import RecordingError as RecordingError
@@ -23,7 +24,7 @@ if _TYPE_CHECKING:
 
 __version__ = "0.2.0"
 __all__ = [
-    "Classifier", "ModelError", "RecordingError", "Result", "Scores", "__version__", "evaluate", "load",
+    "Classifier", "ModelError", "RecordingError", "Result", "Scores", "__version__", "evaluate", "load", "read",
     "score", "simulate",
 ]  # fmt: skip
 

@@ -21,7 +21,8 @@ from leadwise.challenge.classes import CODES
 from leadwise.challenge.evaluation import evaluate_folders
 from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
-from leadwise.ecg.discovery import find_records
+from leadwise.ecg.discovery import find_ecgs
+from leadwise.ecg.reading import read_ecg
 from leadwise.inputs import Details, items_of
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import PRETRAINED, ModelError, model_folder
@@ -32,7 +33,9 @@ from leadwise.network.devices import choose_processor
 from leadwise.result import Result, result_of
 from leadwise.util.progress import log
 
-__all__ = ["Classifier", "evaluate", "load", "score"]
+read = read_ecg
+
+__all__ = ["Classifier", "evaluate", "load", "read", "score"]
 
 SITE_WARNING = (
     "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
@@ -99,11 +102,11 @@ class Classifier:
         Parameters
         ----------
         ecg : path, array, table, Recording, or several of them
-            A WFDB record (NAME.hea, NAME.mat, NAME.dat or NAME); an array (leads, samples), or transposed, that NumPy
-            can read (a tensor, nested lists, a masked array); a DataFrame whose columns are leads; a dictionary of
-            leads. Several: a list or iterator of these, or an array (ECGs, leads, samples).
+            A WFDB record (NAME.hea, NAME.mat, NAME.dat or NAME) or a file in another format; an array (leads, samples),
+            or transposed, that NumPy can read (a tensor, nested lists, a masked array); a DataFrame whose columns are
+            leads; a dictionary of leads. Several: a list or iterator of these, or an array (ECGs, leads, samples).
         sampling_frequency : float
-            Of an array, in Hz, 20 to 20,000.
+            Of an array, or of CSV and NumPy files that do not state it, in Hz, 20 to 20,000.
         lead_names : sequence of str
             Of an array: I, II, ..., V6 in any order and any usual spelling. Missing leads are computed or zero, as for
             files. A table names its leads itself.
@@ -259,7 +262,7 @@ def score(
         model = load(model)
     one = isinstance(paths, (str, os.PathLike))
     if isinstance(paths, (str, os.PathLike)) and Path(paths).is_dir():
-        records = [record.with_name(f"{record.name}.hea") for record in find_records(Path(paths))]
+        records = find_ecgs(Path(paths))
     else:
         records = [Path(paths)] if one else [Path(path) for path in paths]  # type: ignore[arg-type, union-attr]
     with nullcontext() if backend is None else parallel_config(backend=backend):

@@ -18,7 +18,8 @@ from leadwise.ecg.discovery import record_name
 from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.plausibility import likely_unit, typical_size
-from leadwise.ecg.recording import Recording, read_recording, recording_from_counts
+from leadwise.ecg.reading import read_ecg
+from leadwise.ecg.recording import Recording, recording_from_counts
 from leadwise.ecg.repairs import RecordingError
 
 COUNTS_PER_MV: Final = 1000.0  # of the Challenge's files
@@ -76,9 +77,12 @@ def items_of(ecg: Any, details: Details) -> tuple[list[Item], bool]:
         return [], False
     if all(map(_is_path, items)):
         _refuse_details(details)
-        return [_path_item(item) for item in items], False
-    each = zip(items, details.of_each(len(items)), strict=True)
-    return [_item(item, own, f"array {index}") for index, (item, own) in enumerate(each)], False
+        each = details.of_each(len(items))
+        return [_path_item(item, own) for item, own in zip(items, each, strict=True)], False
+    owns = details.of_each(len(items))
+    return [
+        _item(item, own, f"array {index}") for index, (item, own) in enumerate(zip(items, owns, strict=True))
+    ], False
 
 
 def _is_path(value: object) -> bool:
@@ -120,21 +124,27 @@ def _described(value: Any) -> str:
     return f"{type(value).__name__}{f' of shape {tuple(shape)}' if shape is not None else ''}"
 
 
+def _names(details: Details) -> list[str]:
+    return [field.name for field in fields(details) if getattr(details, field.name) is not None]
+
+
 def _refuse_details(details: Details) -> None:
-    given = [field.name for field in fields(details) if getattr(details, field.name) is not None]
+    given = [name for name in _names(details) if name != "sampling_frequency"]
     if given:
         raise ValueError(f"{', '.join(given)}: only for arrays; a file says it itself")
 
 
-def _path_item(path: Any) -> Item:
-    path = Path(path)
-    return Item(record_name(path), str(path), partial(read_recording, path, assume_header=True))
+def _path_item(path: Any, details: Details) -> Item:
+    """Return the item of a file; the sampling frequency is used if the file does not state one."""
+    path, frequency = Path(path), details.sampling_frequency
+    frequency = None if frequency is None else _frequency(frequency)
+    return Item(record_name(path), str(path), partial(read_ecg, path, frequency))
 
 
 def _item(ecg: Any, details: Details, default_name: str) -> Item:
     if _is_path(ecg):
         _refuse_details(details)
-        return _path_item(ecg)
+        return _path_item(ecg, details)
     if isinstance(ecg, Recording):
         return Item(ecg.name, ecg.name, lambda: ecg)
     name = str(details.name or default_name)

@@ -57,6 +57,8 @@ FOLDER = Kind("FOLDER", "the name of a folder", bool, Path)
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
 HOURS = Kind("HOURS", "a number of hours above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
 
+HERTZ = Kind("HZ", "a number of Hz above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
+
 
 def cores() -> int:
     """Return the number of CPU cores that this process may use, by affinity and container limits."""
@@ -160,7 +162,16 @@ class ModelOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionOptions(ModelOptions):
+class FileOptions(ModelOptions):
+    """The options of everything that predicts from files."""
+
+    sampling_frequency: float | None = option(
+        HERTZ, "of CSV and NumPy files that do not state it", None, "none: such files cannot be used"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions(FileOptions):
     """The options of get_12ECG_score.py."""
 
     json: bool = option(SWITCH, "print one line of JSON per recording; docs/command-line.md describes it", False)
@@ -178,7 +189,7 @@ class FolderOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DriverOptions(FolderOptions, ModelOptions):
+class DriverOptions(FolderOptions, FileOptions):
     """The options of driver.py."""
 
     batch_size: int = option(whole(1), "recordings that go through the networks together", 64)

@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 import scipy.io
 
-from leadwise.ecg import header, matlab, preprocessing, quality, recording, repairs, segments, signal_files
+from leadwise.ecg import header, preprocessing, quality, recording, repairs
 from leadwise.ecg import leads as leads_module
 from leadwise.ecg.discovery import find_records
+from leadwise.ecg.files import matlab, segments, signal_files
 from leadwise.ecg.formats import FORMAT_REPAIRS
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model

@@ -122,7 +122,7 @@ def test_an_array_is_predicted_as_its_file(
         (np.zeros((12, 500)), {"sampling_frequency": 500, "lead_names": LEADS, "sex": "x"}, "'female', 'male' or None"),
         (np.zeros((12, 500)), {"sampling_frequency": 500, "lead_names": LEADS, "errors": "no"}, "'raise' or 'return'"),
         (np.zeros((3, 12, 500)), {"sampling_frequency": [500, 250], "lead_names": LEADS}, "2 values for 3 ECGs"),
-        ("E00001", {"sampling_frequency": 500}, "only for arrays"),
+        ("E00001", {"age": 50}, "age: only for arrays"),
         (["E00001", np.zeros((12, 500))], {}, "a list of paths or of arrays"),
         ({"I": [1, 2], "II": [1, 2, 3]}, {"sampling_frequency": 500}, r"one length, not \[2, 3\]"),
         (7, {}, "a path, an array of numbers"),

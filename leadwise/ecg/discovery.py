@@ -12,8 +12,8 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
+from leadwise.ecg.files.signal_files import read_bytes
 from leadwise.ecg.repairs import RecordingError
-from leadwise.ecg.signal_files import read_bytes
 from leadwise.util.text import printable
 
 HEADER_SUFFIX: Final = ".hea"
@@ -38,7 +38,7 @@ def find_recordings(folder: str | Path, suffixes: str | tuple[str, ...] = HEADER
 def record_name(path: str | Path) -> str:
     """Return a recording's file name without the ending of a header or signal file: an output is named so."""
     path = Path(path)
-    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") else path.name
+    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") or path.is_file() else path.name
 
 
 def find_records(folder: str | Path) -> list[Path]:
@@ -46,6 +46,25 @@ def find_records(folder: str | Path) -> list[Path]:
     `RECORD_SUFFIXES` is one. Raises ValueError if the folder does not exist or has no recordings, or if two would have
     the same output file."""
     return list(_by_record(folder, RECORD_SUFFIXES))
+
+
+def find_ecgs(folder: str | Path) -> list[Path]:
+    """Return the paths by which the ECGs in a folder and its subfolders are read, sorted: NAME.hea of each record of
+    `find_records`, whether it is there or not, and each other file whose content is an ECG in another format. Raises
+    ValueError as `find_records` does."""
+    from leadwise.ecg.formats.detection import other_format  # here: a folder's headers are found without it
+
+    records = {path.with_suffix("") for path in find_recordings(folder, RECORD_SUFFIXES)}
+    found = {record.with_name(f"{record.name}.hea") for record in records}
+    for parent, files in _walk(folder):
+        found.update(parent / name for name in _unread(parent, files, RECORD_SUFFIXES) if other_format(parent / name))
+    if not found:
+        raise no_recordings(folder, RECORD_SUFFIXES)
+    names: dict[str, Path] = {}
+    for path in sorted(found):
+        if names.setdefault(path.stem, path) != path:
+            raise ValueError(f"two recordings are named {path.stem}: {names[path.stem]} and {path}")
+    return list(names.values())
 
 
 def find_headers(folder: str | Path) -> list[Path]:
@@ -72,16 +91,20 @@ def no_recordings(folder: str | Path, suffixes: tuple[str, ...] = (HEADER_SUFFIX
     return ValueError(f"{folder} has no recordings: no file in it ends in {endings}{f' ({unread})' if unread else ''}")
 
 
-def describe_unread(folder: str | Path, suffixes: tuple[str, ...] = RECORD_SUFFIXES) -> str:
+def describe_unread(
+    folder: str | Path, suffixes: tuple[str, ...] = RECORD_SUFFIXES, read: Callable[[Path], object] | None = None
+) -> str:
     """Count the visible files below a folder that are not read, by ending and with an example, and name subfolders that
     cannot be opened; "" if there are none. Example: "not read: 3 files .xml (a.xml, ...), 1 file .pdf (b.pdf)".
 
-    `suffixes` are those that are read. Files with the name of a recording and another ending belong to it, and so do
-    the signal files that a header names."""
+    `suffixes` are those that are read, and `read` tells other files that are. Files with the name of a recording and
+    another ending belong to it, and so do the signal files that a header names."""
     unread: dict[str, list[str]] = defaultdict(list)
     closed: list[str] = []
     for parent, files in _walk(folder, lambda error: closed.append(_relative(error.filename, folder))):
         for name in _unread(parent, files, suffixes):
+            if read is not None and read(parent / name):
+                continue
             unread[printable(Path(name).suffix.lower())].append(_relative(parent / name, folder))
     groups = sorted(unread.items(), key=lambda item: (-len(item[1]), item[0]))
     if more := groups[ENDINGS_NAMED:]:

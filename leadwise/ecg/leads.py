@@ -9,12 +9,12 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.ecg.files.signal_files import parse_format
 from leadwise.ecg.header import LeadHeader
 from leadwise.ecg.lead_names import STANDARD_LEADS as STANDARD_LEADS
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, quote
-from leadwise.ecg.signal_files import parse_format
 
 SIGNAL_REPAIRS: Final[dict[str, str]] = {
     "leads-reordered": "leads in another order are put into the standard order by their names",

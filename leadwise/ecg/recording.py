@@ -18,13 +18,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.header import Header, LeadHeader, in_matlab_file, parse_header, parse_sex
-from leadwise.ecg.lead_names import STANDARD_LEADS
-from leadwise.ecg.matlab import MatlabContent, read_matrix
-from leadwise.ecg.padding import recorded_samples
-from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
-from leadwise.ecg.segments import GAP, SegmentList, join_segments, parse_segments
-from leadwise.ecg.signal_files import (
+from leadwise.ecg.files.matlab import MatlabContent, read_matrix
+from leadwise.ecg.files.segments import GAP, SegmentList, join_segments, parse_segments
+from leadwise.ecg.files.signal_files import (
     MAX_SIGNAL_BYTES,
     error_reason,
     existing,
@@ -33,6 +29,10 @@ from leadwise.ecg.signal_files import (
     read_bytes,
     read_wfdb,
 )
+from leadwise.ecg.header import Header, LeadHeader, in_matlab_file, parse_header, parse_sex
+from leadwise.ecg.lead_names import STANDARD_LEADS
+from leadwise.ecg.padding import recorded_samples
+from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
 
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 ASSUMED_FREQUENCY: Final = 500.0  # Hz, without a header

@@ -17,10 +17,12 @@ from numpy.typing import NDArray
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import write_output
 from leadwise.ecg.acquisition import measure_acquisition
-from leadwise.ecg.discovery import describe_unread, find_records
+from leadwise.ecg.discovery import describe_unread, find_ecgs, record_name
+from leadwise.ecg.formats import other_format
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.quality import QualityWarning, quality_warnings
-from leadwise.ecg.recording import Recording, read_recording, recording_from_arrays
+from leadwise.ecg.reading import read_ecg
+from leadwise.ecg.recording import Recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
@@ -61,7 +63,7 @@ def score_files(
     model: Model, paths: Iterable[Path], batch: int = 64, jobs: int = 1, *, quality: bool = False
 ) -> Iterator[Prediction]:
     """Score files in order, as `score_recordings` does."""
-    readers = ((str(path), partial(read_recording, path, assume_header=True)) for path in paths)
+    readers = ((str(path), partial(read_ecg, path)) for path in paths)
     return score_recordings(model, readers, batch, jobs, quality=quality)
 
 
@@ -86,28 +88,28 @@ class UnusableRecordingError(Exception):
 def score_folder(model: Model, data: Path, output: Path, options: DriverOptions | None = None) -> ScoringSummary:
     """Write OUTPUT/NAME.csv for each recording below `data`, and the list `problems` of those that cannot be used.
 
-    Raises ValueError as `find_records` does, OSError if a file cannot be written, and with `strict`
+    Raises ValueError as `find_ecgs` does, OSError if a file cannot be written, and with `strict`
     UnusableRecordingError at the first recording that cannot be used, after the outputs of those before it.
     """
     options = options or DriverOptions()
-    records, summary, problems = find_records(data), ScoringSummary(), options.problems
-    if unread := describe_unread(data):
+    paths, summary, problems = find_ecgs(data), ScoringSummary(), options.problems
+    if unread := describe_unread(data, read=other_format):
         log.info("%s", unread)
     output.mkdir(parents=True, exist_ok=True)
     if problems:
         summary.write_problems(problems)  # fails now rather than after hours
-    headers = [record.with_name(f"{record.name}.hea") for record in records]  # without it NAME.dat would be cut to NAME
-    predictions = score_files(model, headers, options.batch_size, options.jobs, quality=options.quality)
-    predictions = track(predictions, "scoring", len(records))
+    readers = [(str(path), partial(read_ecg, path, options.sampling_frequency)) for path in paths]
+    predictions = score_recordings(model, readers, options.batch_size, options.jobs, quality=options.quality)
+    predictions = track(predictions, "scoring", len(paths))
     try:
-        for record, prediction in zip(records, predictions, strict=True):
-            name = printable(record.name)
+        for path, prediction in zip(paths, predictions, strict=True):
+            name = printable(record_name(path))
             summary.add(name, prediction)
             warn_of_prior(prediction)
             if options.strict and prediction.error:
                 error = printable(str(prediction.error))
                 raise UnusableRecordingError(f"{error} (--strict stops at the first that cannot be used)")
-            write_prediction(output, record.name, prediction)
+            write_prediction(output, record_name(path), prediction)
     finally:
         if problems:
             summary.write_problems(problems)

@@ -18,7 +18,8 @@ from leadwise.challenge.classes import CODES, DIAGNOSES, SINUS_RHYTHM
 from leadwise.ecg.heart_rate import heart_rate
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
-from leadwise.ecg.recording import Recording, read_recording
+from leadwise.ecg.reading import read_ecg
+from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.model.ensemble import Model
 from leadwise.report.occlusion import MIN_DROP, Evidence, find_evidence
@@ -48,10 +49,10 @@ class AnnotatedRecording:
         return {repair.name: repair.detail for repair in (*self.recording.repairs, *self.signal.repairs)}
 
 
-def load_annotated(path: Path) -> AnnotatedRecording | None:
+def load_annotated(path: Path, sampling_frequency: float | None = None) -> AnnotatedRecording | None:
     """Read a recording; return None if it cannot be read, which `Result.error` explains."""
     try:
-        recording = read_recording(path, assume_header=True)
+        recording = read_ecg(path, sampling_frequency)
         return AnnotatedRecording(recording, standard_leads(recording, "mV"))
     except RecordingError:
         return None

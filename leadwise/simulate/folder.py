@@ -10,7 +10,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from leadwise.ecg.challenge_files import write_record
+from leadwise.ecg.files.challenge_files import write_record
 from leadwise.ecg.header import STANDARD_LEADS, LeadHeader
 from leadwise.simulate.databases import DATABASES, DEFAULT_SOURCES
 from leadwise.simulate.ecg import simulate

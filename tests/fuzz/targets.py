@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 import scipy.io
 
+from leadwise.ecg.files.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
 from leadwise.ecg.header import MAX_LEADS, parse_header
-from leadwise.ecg.matlab import MAX_INFLATION, MAX_SILENCE, read_matrix
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import REPAIRS, RecordingError, RepairLog, UnreadableError
 

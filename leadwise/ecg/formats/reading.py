@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
+from leadwise.ecg.files.signal_files import MAX_SIGNAL_BYTES, error_reason, read_bytes
 from leadwise.ecg.formats.arrays import read_archive, read_array
 from leadwise.ecg.formats.channels import Contents, assemble
 from leadwise.ecg.formats.detection import other_format
@@ -12,7 +13,6 @@ from leadwise.ecg.formats.library import read_with_library
 from leadwise.ecg.formats.tables import read_table
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError, RepairLog, UnreadableError
-from leadwise.ecg.signal_files import MAX_SIGNAL_BYTES, error_reason, read_bytes
 
 # Bytes of a file. While it is read, its samples are float64, four times as large as in most files; XML takes more.
 MAX_BYTES: Final = MAX_SIGNAL_BYTES // 4

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 import wfdb
 
+from leadwise.ecg.files.signal_files import parse_format
 from leadwise.ecg.recording import read_recording, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, Repair
-from leadwise.ecg.signal_files import parse_format
 from tests.conftest import LEADS, header_text
 from tests.ecg.recordings import same
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from leadwise.ecg.challenge_files import write_challenge_files
+from leadwise.ecg.files.challenge_files import write_challenge_files
 from leadwise.ecg.formats.channels import Channel, assemble
 from leadwise.ecg.header import Header, LeadHeader
 from leadwise.ecg.leads import standard_leads

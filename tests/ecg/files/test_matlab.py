@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.ecg.matlab import read_matrix
+from leadwise.ecg.files.matlab import read_matrix
 from leadwise.ecg.recording import read_recording
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError
 from tests.conftest import v4_matrix
