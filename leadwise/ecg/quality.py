@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
 from leadwise.ecg.heart_rate import beats_in_envelope
+from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
 from leadwise.ecg.limb_leads import contradicting_leads, identical_leads, likely_exchange
 from leadwise.ecg.plausibility import MILLIVOLTS, fitting_frequency, is_doubtful, likely_unit, typical_size, wave_times
@@ -146,8 +147,8 @@ def _repaired(signal: Signal, *names: str) -> Booleans:
 
 
 def _named(leads: Iterable[str]) -> Booleans:
-    spelled = {lead.strip("'").strip().lower() for lead in leads}
-    return np.array([lead.lower() in spelled for lead in STANDARD_LEADS])
+    found = {name.lead for name in parse_lead_names([lead.strip("'") for lead in leads])}
+    return np.array([lead in found for lead in STANDARD_LEADS])
 
 
 def _lead_list_warnings(signal: Signal, leads: _FileLeads) -> Iterator[QualityWarning]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import time
 from contextlib import AbstractContextManager
@@ -11,6 +10,8 @@ from functools import cache
 from pathlib import Path
 
 import torch
+
+from leadwise.util.processes import is_forked
 
 RESIDENT_SHARE = 0.5  # of a GPU's free memory, for prepared recordings; the rest is for networks and activations
 PRECISIONS = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
@@ -41,7 +42,6 @@ class Processor:
         return next(name for name, dtype in PRECISIONS.items() if dtype == self.dtype)
 
 
-IMPORTING_PROCESS = os.getpid()
 CPU = Processor(torch.device("cpu"))
 
 
@@ -74,7 +74,7 @@ def use_one_thread_after_fork() -> None:
 
     The threads of OpenMP do not survive a fork: a child that shares work with them waits for ever.
     """
-    if os.getpid() != IMPORTING_PROCESS and torch.get_num_threads() > 1:
+    if is_forked() and torch.get_num_threads() > 1:
         torch.set_num_threads(1)
 
 

@@ -5,6 +5,13 @@ from __future__ import annotations
 import os
 from threading import Lock
 
+_IMPORTING_PROCESS = os.getpid()
+
+
+def is_forked() -> bool:
+    """Return whether this process was forked from the one that imported this module."""
+    return os.getpid() != _IMPORTING_PROCESS
+
 
 class ProcessLock:
     """A lock for the threads of one process. A forked child begins with a free one of its own: in the parent another

@@ -282,9 +282,9 @@ def test_the_command_prints_warnings_in_words(good: Millivolts, tmp_path: Path) 
     (tmp_path / "A0002.mat").write_bytes(v4_matrix((good * 1000).astype(np.int16)))
     printed = run("get_12ECG_score.py", tmp_path / "model", tmp_path / "A0001", tmp_path / "A0002.mat").stdout
     first, second = printed.split(str(tmp_path / "A0002.mat"))
-    assert "  note: V2 is flat\n  note: limb leads look swapped: electrodes of right arm" in first
+    assert "  warning: V2 is flat\n  warning: limb leads look swapped: electrodes of right arm" in first
     assert "  repair (lead-flat): " in first
-    assert "note:" not in second and "repair (no-header): a MATLAB file without a header" in second
+    assert "warning:" not in second and "repair (no-header): a MATLAB file without a header" in second
 
 
 def challenge_recordings(shared_folder: Path) -> list[Recording]:

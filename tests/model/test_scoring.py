@@ -12,6 +12,7 @@ from leadwise.challenge.classes import CODES
 from leadwise.challenge.outputs import read_output
 from leadwise.decision.rules import Predictions
 from leadwise.ecg.quality import QualityWarning
+from leadwise.ecg.reading import read_ecg
 from leadwise.ecg.recording import Recording, read_recording
 from leadwise.model import scoring
 from leadwise.model.ensemble import Model, load_model
@@ -86,14 +87,14 @@ def test_every_recording_has_an_output_and_a_strict_run_stops(model: Model, data
 def test_an_unexpected_error_of_one_recording_does_not_end_the_run(
     model: Model, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(path: Path, **options: bool) -> Any:
+    def fail(path: Path, *options: Any) -> Any:
         if path.stem == "A0001":
             raise ZeroDivisionError("a bug")
-        return read_recording(path, **options)
+        return read_ecg(path, *options)
 
     (data / "A0003.hea").unlink()
     (data / "A0003.mat").unlink()
-    monkeypatch.setattr(scoring, "read_recording", fail)
+    monkeypatch.setattr(scoring, "read_ecg", fail)
     summary = score_folder(model, data, tmp_path / "out")
     reason = "unexpected error while reading: ZeroDivisionError: 'a bug'"
     assert summary.recordings == 6 and summary.unusable == [("A0001", reason)]

@@ -43,7 +43,7 @@ def test_counts_have_the_smallest_type_that_holds_them(samples: np.ndarray, dtyp
 
 
 def test_channels_without_a_voltage_or_with_an_absurd_scale_are_left_out() -> None:
-    others = [channel(f"X{n}", scale=scale) for n, scale in enumerate((None, 0.0, 1e9, 1e-12, np.nan, np.inf))]
+    others = [channel(f"X{n}", scale=scale) for n, scale in enumerate((None, 0.0, 1e9, 1e-13, np.nan, np.inf))]
     recording, repairs = assembled(*others, channel("II"), channel("far", offset=1e12))
     assert recording.lead_names == ("II",) and "'X0', 'X1'" in repairs["channel-not-voltage"]
     with pytest.raises(UnreadableError, match="no channel with a known amplitude, of 6"):
