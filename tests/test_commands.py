@@ -200,9 +200,9 @@ def test_diagnoses_are_printed_by_name_with_their_threshold(data: Path, model: P
         assert str(data / name) in printed
     rows = [line for line in printed.splitlines() if line.rstrip().endswith(")")]
     assert len(rows) == 48
-    marks = ["yes" in row[:6] for row in rows[:24]]
-    assert marks == sorted(marks, reverse=True) and any(marks)
-    probabilities = [float(row[6:].split()[0]) for row, mark in zip(rows, marks, strict=False) if not mark]
+    marks = [row[:10].strip() for row in rows[:24]]
+    assert marks == sorted(marks, key=("likely", "possible", "").index) and any(marks)
+    probabilities = [float(row[10:].split()[0]) for row, mark in zip(rows, marks, strict=False) if not mark]
     assert probabilities == sorted(probabilities, reverse=True)
     assert "1st degree av block (IAVB, 270492004)" in printed
     folds = json.loads((model / "model.json").read_text())["folds"]
