@@ -140,7 +140,7 @@ runpy.run_path(command, run_name="__main__") if command.endswith(".py") else run
     ("module", "function", "command", "arguments"),
     [
         ("leadwise.model.scoring", "write_output", "driver.py", ["model", "data", "out"]),
-        ("leadwise.model.scoring", "read_ecg", "get_12ECG_score.py", ["model", "data/A0001", "data/A0002"]),
+        ("leadwise.ecg.reading", "read_ecg", "get_12ECG_score.py", ["model", "data/A0001", "data/A0002"]),
         ("leadwise.training.epoch", "train_batch", "train_model.py", ["data", "trained", *QUICK]),
         ("leadwise.challenge.evaluation", "read_output", "evaluate_12ECG_score.py", ["data", "empty"]),
         ("leadwise.simulate.folder", "simulate", "leadwise.simulate", ["simulated", "--recordings", "3"]),
