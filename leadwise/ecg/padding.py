@@ -53,4 +53,4 @@ def _equal(first: NDArray[Any], second: NDArray[Any]) -> NDArray[np.bool_]:
 
 
 def _is_common(column: NDArray[Any]) -> bool:
-    return bool(_equal(column, column[:1]).all())
+    return len(column) > 1 and bool(_equal(column, column[:1]).all())  # one lead has always one value

@@ -37,7 +37,6 @@ from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableEr
 MAX_HEADER_BYTES: Final = 1 << 20  # the Challenge's have about 1000
 ASSUMED_FREQUENCY: Final = 500.0  # Hz, without a header
 ASSUMED_GAIN: Final = 1000.0  # counts per mV, without a header
-MAX_RECORD_NAME: Final = 256  # bytes in which a multi-segment record's name and number of segments are looked for
 UNSIGNED_OFFSETS: Final = {"80": 1 << 7, "160": 1 << 15}  # WFDB signal(5): formats of unsigned numbers
 
 
@@ -96,15 +95,13 @@ def read_recording(path: str | Path, assume_header: bool = False) -> Recording:
     a NAME.mat without a header is read, with the repair "no-header". Raises RecordingError alone, naming the file."""
     record = _record_path(path)
     repairs = RepairLog()
-    matrix = existing(record, ".mat")
-    if assume_header and matrix is not None and existing(record, ".hea") is None:
-        return _read_without_header(record, matrix, repairs)
+    if assume_header and existing(record, ".hea") is None and (alone := existing(record, ".mat")) is not None:
+        return _read_without_header(record, alone, repairs)
     raw, found = _header_bytes(record)
     segments = _segments(raw, found)
     if segments is not None:
         return _read_segments(record, segments, repairs)
-    header = parse_header(raw, found)
-    matrix = None
+    header, matrix = parse_header(raw, found), None
     try:
         paths = locate_signals(record, list(dict.fromkeys(lead.file for lead in header.leads)), repairs)
         matrix = _matrix_path(record, paths)
@@ -155,7 +152,7 @@ def _header_bytes(record: str) -> tuple[bytes, str]:
 
 def _segments(raw: bytes, path: str) -> SegmentList | None:
     try:
-        return parse_segments(raw, path) if b"/" in raw[:MAX_RECORD_NAME] else None
+        return parse_segments(raw, path)
     except UnreadableError as refusal:
         raise RecordingError(path, str(refusal)) from None
 
@@ -232,7 +229,7 @@ def _recording(header: Header, data: NDArray[Any], repairs: RepairLog, joined: b
     if data.shape[0] != leads:
         repairs.add("transposed", f"{stored[0]} x {stored[1]}")
         data = data.T
-    counts = _without_offset(_canonical(data), header)
+    counts = _without_offset(smallest_type(data), header)
     if header.samples not in (None, counts.shape[1]):
         repairs.add("length-differs", f"{header.samples} declared, {counts.shape[1]} there")
     if not joined:
@@ -245,8 +242,9 @@ def _recording(header: Header, data: NDArray[Any], repairs: RepairLog, joined: b
     return Recording(header, counts, header.repairs + repairs.merged())
 
 
-def _canonical(data: NDArray[Any]) -> NDArray[Any]:
-    """Return the counts as int16, int32 or float64, the first of them that holds every value."""
+def smallest_type(data: NDArray[Any]) -> NDArray[Any]:
+    """Return counts as int16, int32 or float64, the first of them that holds every value. Raises UnreadableError for
+    what is no real number."""
     if data.dtype.kind not in "iuf":
         raise UnreadableError(f"the signal has values of type {data.dtype}, which are not counts")
     if data.dtype == np.int16:  # as in the Challenge's files: the values need no check
@@ -261,11 +259,12 @@ def _canonical(data: NDArray[Any]) -> NDArray[Any]:
 
 def _without_offset(counts: NDArray[Any], header: Header) -> NDArray[Any]:
     """Subtract the offset of WFDB's formats 80 and 160 from a MATLAB file's numbers without sign."""
-    codes = {parse_format(lead.format).code for lead in header.leads if in_matlab_file(lead.file)}
+    stored = {(lead.file, lead.format) for lead in header.leads}  # one pair, nearly always
+    codes = {parse_format(text).code for file, text in stored if in_matlab_file(file)}
     offset = UNSIGNED_OFFSETS.get(codes.pop()) if len(codes) == 1 else None
     if offset is None or counts.dtype == np.float64 or counts.min() < 0 or counts.max() >= 2 * offset:
         return counts
-    return _canonical(counts.astype(np.int32) - offset)
+    return smallest_type(counts.astype(np.int32) - offset)
 
 
 def _compare_checksums(leads: Sequence[LeadHeader], counts: NDArray[Any], repairs: RepairLog) -> None:

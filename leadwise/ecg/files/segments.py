@@ -16,6 +16,7 @@ from leadwise.ecg.repairs import RepairLog, UnreadableError, quote
 MAX_SEGMENTS: Final = 10_000
 GAP: Final = "~"  # name of a segment without signal
 _RECORD = re.compile(r"(\S+)/(\d{1,9})(?=\s)")
+_SEVERAL = re.compile(rb"(?:\xef\xbb\xbf)?(?:\s*#[^\r\n]*)*\s*[^\s#/]+/\d")  # the first word after any comments
 
 
 @dataclass(frozen=True)
@@ -30,8 +31,10 @@ def parse_segments(text: bytes, source: str) -> SegmentList | None:
     """Parse the header of a multi-segment record; return None for any other header.
 
     Raises UnreadableError for a variable layout, RecordingError for what no header may have."""
+    if not _SEVERAL.match(text):
+        return None
     lines, comments = split_lines(text)
-    record = _RECORD.match(lines[0]) if lines else None
+    record = _RECORD.match(lines[0])
     if record is None:
         return None
     segments = [_segment(line) for line in lines[1:]]

@@ -29,7 +29,7 @@ from leadwise.ecg.header import (
     LeadHeader,
     Sex,
 )
-from leadwise.ecg.recording import Recording
+from leadwise.ecg.recording import Recording, smallest_type
 from leadwise.ecg.repairs import RepairLog, UnreadableError, quote
 
 FORMAT_REPAIRS: Final[dict[str, str]] = {
@@ -161,7 +161,7 @@ def _stack(channels: Sequence[Channel], repairs: RepairLog) -> NDArray[Any]:
         raise UnreadableError(f"has {length} samples; at most {MAX_SAMPLES} are read")
     if length > MAX_SPREAD * longest:
         raise UnreadableError("its leads are not of the same time")
-    rows = [_narrow(channel.samples) for channel in channels]
+    rows = [smallest_type(channel.samples) for channel in channels]
     if all(len(row) == length for row in rows):
         return np.stack(rows)  # of the widest type
     counts = np.full((len(rows), length), np.nan)
@@ -170,15 +170,6 @@ def _stack(channels: Sequence[Channel], repairs: RepairLog) -> NDArray[Any]:
         if len(row) < length:
             repairs.add("lengths-differ", quote(channel.name))
     return counts
-
-
-def _narrow(samples: NDArray[Any]) -> NDArray[Any]:
-    for dtype in (np.int16, np.int32):
-        with np.errstate(invalid="ignore"):
-            counts = samples.astype(dtype)  # values that do not fit change, and the comparison fails
-        if np.array_equal(counts, samples):
-            return counts
-    return samples.astype(np.float64)
 
 
 def _without_pulse(counts: NDArray[Any], channels: Sequence[Channel], repairs: RepairLog) -> NDArray[Any]:
