@@ -260,11 +260,10 @@ def score(
     """
     if model is None or isinstance(model, (str, os.PathLike)):
         model = load(model)
-    one = isinstance(paths, (str, os.PathLike))
-    if isinstance(paths, (str, os.PathLike)) and Path(paths).is_dir():
-        records = find_ecgs(Path(paths))
+    if isinstance(paths, (str, os.PathLike)):
+        records = find_ecgs(Path(paths)) if Path(paths).is_dir() else [Path(paths)]
     else:
-        records = [Path(paths)] if one else [Path(path) for path in paths]  # type: ignore[arg-type, union-attr]
+        records = [Path(path) for path in paths]
     with nullcontext() if backend is None else parallel_config(backend=backend):
         return score_in_parallel(model.model, records, Path(output), jobs, quality=quality)
 

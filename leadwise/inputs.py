@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.ecg.discovery import record_name
-from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
+from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MILLIVOLTS, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.plausibility import likely_unit, typical_size
 from leadwise.ecg.reading import read_ecg
@@ -23,7 +23,7 @@ from leadwise.ecg.recording import Recording, recording_from_counts
 from leadwise.ecg.repairs import RecordingError
 
 COUNTS_PER_MV: Final = 1000.0  # of the Challenge's files
-MICROVOLTS: Final = {"V": 1e6, "mV": 1e3, "uV": 1.0}
+UNITS: Final = ("V", "mV", "uV")
 WANTED: Final = (
     "a path, an array of numbers (leads, samples) or (ECGs, leads, samples), a table whose columns or keys are lead"
     " names, a Recording, or a list of one of these"
@@ -152,8 +152,8 @@ def _item(ecg: Any, details: Details, default_name: str) -> Item:
     frequency, age, sex = _frequency(details.sampling_frequency), _age(details.age), _sex(details.sex)
     leads = tuple(LeadHeader(lead, "array.mat", "16", COUNTS_PER_MV, 0) for lead in names)
     header = Header(name, frequency, None, leads, age, sex, (), ())
-    if details.unit not in (None, *MICROVOLTS):
-        raise ValueError(f"unit {details.unit!r} is none of {', '.join(MICROVOLTS)}")
+    if details.unit not in (None, *UNITS):
+        raise ValueError(f"unit {details.unit!r} is none of {', '.join(UNITS)}")
     return Item(name, name, partial(_read_array, header, values, details.unit))
 
 
@@ -163,7 +163,7 @@ def _read_array(header: Header, values: NDArray[Any], unit: str | None) -> Recor
     if unit == "uV" or (unit is None and values.dtype.kind in "iu"):
         counts = values
     else:
-        counts = values.astype(np.float64) * MICROVOLTS[unit or "mV"]
+        counts = values.astype(np.float64) * (COUNTS_PER_MV * MILLIVOLTS[unit or "mV"])
     if unit is None:
         _check_unit(header, counts, "mV" if values.dtype.kind == "f" else "uV")
     return recording_from_counts(header, counts)

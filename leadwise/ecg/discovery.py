@@ -12,7 +12,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from leadwise.ecg.files.signal_files import read_bytes
+from leadwise.ecg.files.signal_files import WFDB_SUFFIXES, read_bytes
 from leadwise.ecg.repairs import RecordingError
 from leadwise.util.text import printable
 
@@ -38,7 +38,7 @@ def find_recordings(folder: str | Path, suffixes: str | tuple[str, ...] = HEADER
 def record_name(path: str | Path) -> str:
     """Return a recording's file name without the ending of a header or signal file: an output is named so."""
     path = Path(path)
-    return path.stem if path.suffix.lower() in (".hea", ".mat", ".dat") or path.is_file() else path.name
+    return path.stem if path.suffix.lower() in WFDB_SUFFIXES or path.is_file() else path.name
 
 
 def find_records(folder: str | Path) -> list[Path]:

@@ -137,6 +137,7 @@ def _integer(text: str) -> int:
     return round(float(text)) if "." in text else int(text)
 
 
+MILLIVOLTS: Final = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}  # mV of a unit
 _PER_MILLIVOLT = {"": 1.0, "mv": 1.0, "v": 1e-3, "uv": 1e3, "\N{MICRO SIGN}v": 1e3, "\N{GREEK SMALL LETTER MU}v": 1e3}
 
 

@@ -11,14 +11,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.leads import STANDARD_LEADS
+from leadwise.ecg.leads import LIMB_LEADS, STANDARD_LEADS
 
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
-LIMB_LEADS: Final = 6  # the first of the standard leads
-# Each limb lead as a sum of I and II: Einthoven's and Goldberger's equations.
-OF_I_AND_II: Final = np.array([[1, 0], [0, 1], [-1, 1], [-0.5, -0.5], [1, -0.5], [-0.5, 1]])
+OF_I_AND_II: Final = np.array(list(LIMB_LEADS.values()))  # weights (6, 2)
+LIMB: Final = len(LIMB_LEADS)  # the first of the standard leads
 MAX_CONTRADICTION: Final = 0.2  # of the largest limb lead; good recordings have up to 0.01
 MIN_CONTRADICTION: Final = 0.01  # mV; less is noise or rounding
 IDENTICAL: Final = 0.005  # of the larger lead; neighbouring chest leads of one recorder differ by 0.006 or more
@@ -37,7 +36,7 @@ MIN_IMPROVEMENT: Final = 0.45  # of that correlation if an exchange is undone
 def contradicting_leads(covariance: Floats, usable: Booleans) -> Booleans:
     """Return which limb leads, (12,), contradict the equations: all but the largest set of usable leads that follow
     from two of them, or all usable ones if that set is not most of them."""
-    leads = np.flatnonzero(usable[:LIMB_LEADS])
+    leads = np.flatnonzero(usable[:LIMB])
     contradicting = np.zeros(len(STANDARD_LEADS), bool)
     if len(leads) < 3:
         return contradicting
@@ -84,12 +83,12 @@ def likely_exchange(covariance: Floats, usable: Booleans) -> str | None:
     exchange of left arm and left leg looks like another heart axis and is not detected."""
     if not usable[[0, 1, STANDARD_LEADS.index("V6")]].all():
         return None
-    chest = FROM_CHEST * usable[LIMB_LEADS:]
-    expected = np.trace(chest @ covariance[LIMB_LEADS:, LIMB_LEADS:] @ chest.T)
+    chest = FROM_CHEST * usable[LIMB:]
+    expected = np.trace(chest @ covariance[LIMB:, LIMB:] @ chest.T)
 
     def agreement(undo: Floats) -> float:
         power = np.trace(undo @ covariance[:2, :2] @ undo.T) * expected
-        return float((undo @ covariance[:2, LIMB_LEADS:] * chest).sum() / np.sqrt(power)) if power > 0 else 0.0
+        return float((undo @ covariance[:2, LIMB:] * chest).sum() / np.sqrt(power)) if power > 0 else 0.0
 
     as_recorded = agreement(np.eye(2))
     undone = {name: agreement(undo) for name, undo in EXCHANGES.items()}

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from leadwise.ecg.header import MILLIVOLTS
 from leadwise.ecg.heart_rate import find_beats
 from leadwise.ecg.resampling import resample_polyphase
 
@@ -19,7 +20,6 @@ Floats = NDArray[np.float64]
 
 SMALLEST_SIZE: Final = 0.001  # mV; the smallest typical size of a good recording is 0.004
 LARGEST_SIZE: Final = 5.0  # mV; good recordings reach 0.4, those with loose electrodes 4.8
-MILLIVOLTS: Final = {"V": 1e3, "uV": 1e-3}  # of each unit
 
 # Sampling frequencies of ECG recorders (Hz), each with a handicap, since neighbours may fit alike: 500 is most common.
 USUAL_FREQUENCIES: Final = {500: 0.0, 1000: 0.2, 250: 0.2, 100: 0.2, 125: 0.6, 200: 0.6, 360: 0.6, 2000: 0.6}

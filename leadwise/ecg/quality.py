@@ -16,11 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import uniform_filter1d
 
+from leadwise.ecg.header import MILLIVOLTS
 from leadwise.ecg.heart_rate import beats_in_envelope
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
 from leadwise.ecg.limb_leads import contradicting_leads, identical_leads, likely_exchange
-from leadwise.ecg.plausibility import MILLIVOLTS, fitting_frequency, is_doubtful, likely_unit, typical_size, wave_times
+from leadwise.ecg.plausibility import fitting_frequency, is_doubtful, likely_unit, typical_size, wave_times
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.resampling import resample_polyphase
 

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Final
 
-from leadwise.ecg.files.signal_files import existing
+from leadwise.ecg.files.signal_files import WFDB_SUFFIXES, existing
 from leadwise.ecg.formats import other_format, read_other_format
 from leadwise.ecg.recording import Recording, read_recording
-
-WFDB_SUFFIXES: Final = (".hea", ".mat", ".dat")
 
 
 def read_ecg(path: str | Path, sampling_frequency: float | None = None) -> Recording:

@@ -22,6 +22,7 @@ from leadwise.ecg.files.matlab import MatlabContent, read_matrix
 from leadwise.ecg.files.segments import GAP, SegmentList, join_segments, parse_segments
 from leadwise.ecg.files.signal_files import (
     MAX_SIGNAL_BYTES,
+    WFDB_SUFFIXES,
     error_reason,
     existing,
     locate_signals,
@@ -133,7 +134,7 @@ def recording_from_counts(header: Header, data: NDArray[Any]) -> Recording:
 def _record_path(path: str | Path) -> str:
     """Return the path without its suffix, as a string, since names may have dots in them."""
     text = os.fspath(path)
-    return text[:-4] if text[-4:].lower() in (".hea", ".mat", ".dat") else text
+    return text[:-4] if text[-4:].lower() in WFDB_SUFFIXES else text
 
 
 def _header_bytes(record: str) -> tuple[bytes, str]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from leadwise.ecg.header import Header, in_matlab_file, last_part, strip_mat_suffix
 from leadwise.ecg.repairs import RecordingError, RepairLog, UnreadableError, quote
 
+WFDB_SUFFIXES: Final = (".hea", ".mat", ".dat")  # of a path that means the record
 MAX_SIGNAL_BYTES: Final = 1 << 31  # a day of 12 leads at 1000 Hz, int16
 
 # Bytes of a sample in each of WFDB's formats (signal(5)); 508, 516 and 524 are FLAC, which may take far fewer.

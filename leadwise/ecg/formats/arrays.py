@@ -11,8 +11,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.formats.channels import MILLIVOLTS, Channel, Contents, counts_in_microvolts
-from leadwise.ecg.header import STANDARD_LEADS, Sex
+from leadwise.ecg.formats.channels import Channel, Contents, counts_in_microvolts
+from leadwise.ecg.header import MILLIVOLTS, STANDARD_LEADS, Sex, parse_sex
 from leadwise.ecg.repairs import RepairLog, UnreadableError, quote
 
 MAX_MEMBERS: Final = 64  # of an archive
@@ -24,7 +24,6 @@ _KEYS: Final = {
     "age": ("age",),
     "sex": ("sex", "gender"),
 }
-_SEXES: Final[dict[str, Sex]] = {"f": "female", "female": "female", "m": "male", "male": "male"}
 Arrays = Mapping[str, NDArray[Any]]
 
 
@@ -129,7 +128,7 @@ def _text(arrays: Arrays, meaning: str) -> str | None:
 
 
 def _sex(text: str, repairs: RepairLog) -> Sex | None:
-    sex = _SEXES.get(text.lower())
+    sex = parse_sex(text)
     if text and sex is None and text.lower() not in ("u", "unknown"):
         repairs.add("unreadable-sex", quote(text))
     return sex

@@ -22,6 +22,7 @@ from leadwise.ecg.header import (
     MAX_GAIN,
     MAX_LEADS,
     MAX_SAMPLES,
+    MILLIVOLTS,
     MIN_FREQUENCY,
     MIN_GAIN,
     STANDARD_LEADS,
@@ -47,7 +48,6 @@ FORMAT_REPAIRS: Final[dict[str, str]] = {
     "leads-assumed": "an array of twelve leads without names is taken to be in the standard order",
     "column-ignored": "a column without a name is left out",
 }
-MILLIVOLTS: Final = {"V": 1e3, "mV": 1.0, "uV": 1e-3, "nV": 1e-6}  # mV of a unit
 MAX_BASELINE: Final = 1 << 31  # counts
 MAX_SPREAD: Final = 20  # a recording is at most so many times as long as its longest lead
 PULSE_SECONDS: Final = 2.0  # at the end of a recording, searched for a calibration pulse

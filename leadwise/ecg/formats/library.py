@@ -21,9 +21,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from leadwise.ecg.formats.channels import MILLIVOLTS, Channel, Contents
+from leadwise.ecg.formats.channels import Channel, Contents
 from leadwise.ecg.formats.safeguards import limit_mfer, limit_xli, refuse_deflated
-from leadwise.ecg.header import Sex
+from leadwise.ecg.header import MILLIVOLTS, Sex
 from leadwise.ecg.repairs import RepairLog, UnreadableError, quote
 
 INSTALL: Final = 'pip install "leadwise[formats]"'
