@@ -176,9 +176,7 @@ class PredictionOptions(FileOptions):
 
     json: bool = option(SWITCH, "print one line of JSON per recording; docs/command-line.md describes it", False)
     plot: Path | None = option(file(".png", ".svg", ".pdf"), "draw the ECG sheet of one recording", None, "none")  # noqa: RUF009
-    evidence: bool | None = option(
-        SWITCH, "find the leads and seconds that support a finding", None, "on with --plot"
-    )
+    evidence: bool | None = option(SWITCH, "find the leads and seconds that support a finding", None, "on with --plot")
 
 
 @dataclass(frozen=True, kw_only=True)

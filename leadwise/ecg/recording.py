@@ -260,10 +260,14 @@ def smallest_type(data: NDArray[Any]) -> NDArray[Any]:
 
 def _without_offset(counts: NDArray[Any], header: Header) -> NDArray[Any]:
     """Subtract the offset of WFDB's formats 80 and 160 from a MATLAB file's numbers without sign."""
-    stored = {(lead.file, lead.format) for lead in header.leads}  # one pair, nearly always
-    codes = {parse_format(text).code for file, text in stored if in_matlab_file(file)}
-    offset = UNSIGNED_OFFSETS.get(codes.pop()) if len(codes) == 1 else None
-    if offset is None or counts.dtype == np.float64 or counts.min() < 0 or counts.max() >= 2 * offset:
+    offset = UNSIGNED_OFFSETS.get(parse_format(header.leads[0].format).code)  # a matrix has one type for all leads
+    if (
+        offset is None
+        or not in_matlab_file(header.leads[0].file)
+        or counts.dtype == np.float64
+        or counts.min() < 0
+        or counts.max() >= 2 * offset
+    ):
         return counts
     return smallest_type(counts.astype(np.int32) - offset)
 
