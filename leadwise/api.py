@@ -105,21 +105,17 @@ class Classifier:
             A WFDB record (NAME.hea, NAME.mat, NAME.dat or NAME) or a file in another format; an array (leads, samples),
             or transposed, that NumPy can read (a tensor, nested lists, a masked array); a DataFrame whose columns are
             leads; a dictionary of leads. Several: a list or iterator of these, or an array (ECGs, leads, samples).
-        sampling_frequency : float
-            Of an array, or of CSV and NumPy files that do not state it, in Hz, 20 to 20,000.
-        lead_names : sequence of str
-            Of an array: I, II, ..., V6 in any order and any usual spelling. Missing leads are computed or zero, as for
-            files. A table names its leads itself.
+        sampling_frequency, lead_names : float (Hz) and sequence of str
+            Of an array: 20 to 20,000, and I, II, ..., V6 in any order and usual spelling. A table names its leads
+            itself. The frequency is used for CSV and NumPy files, too, that do not state it.
         unit : {"V", "mV", "uV"}, optional
             By default floats are mV and integers uV, the ADC counts of the Challenge's files.
         age, sex, name : float (years), {"female", "male"} and str, optional
             Of the person, and `Result.name`. Of several arrays each detail is one value for all, or one for each.
         errors : {"raise", "return"}, optional
-            Whether a recording that cannot be used raises RecordingError, or gives a result with `error`. By default a
-            single one raises, and several return a result for each.
+            Whether an unusable recording raises, or gives a result with `error`. By default only a single one raises.
         progress, batch_size, jobs : bool, int and int, optional
-            For several: a progress bar (by default for paths, on a terminal and in a notebook), recordings per pass of
-            the networks, and threads that read the next ones.
+            For several: show a bar, recordings per pass of the networks, threads that read ahead.
 
         Returns
         -------
@@ -128,8 +124,7 @@ class Classifier:
         Raises
         ------
         RecordingError
-            For a recording that cannot be used: names the file and the reason. Without `unit` also for an array whose
-            values are no ECG's in mV (typical size: docs/file-formats.md).
+            For a recording that cannot be used, and for an array without `unit` that is no ECG in mV; names the reason.
         ValueError
             For an array without frequency or names, with another number of leads than names, or no numbers.
 
@@ -138,27 +133,30 @@ class Classifier:
         >>> model = leadwise.load("MODEL")
         >>> ecg = leadwise.simulate.simulate(["AF"], seed=1, sampling_frequency=500, seconds=10)  # mV
         >>> leads = ["I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6"]
-        >>> model.predict(ecg, sampling_frequency=500, lead_names=leads, age=71, sex="female").repairs
-        ()
-        >>> model.predict(ecg[:2], sampling_frequency=500, lead_names=["I", "II"]).repairs
+        >>> model.predict(ecg[:2], 500, leads[:2], age=71, sex="female").repairs
         ('lead-derived', 'lead-missing')
         >>> [result.name for result in model.predict(["ecgs/E00001", "ecgs/E00002"])]
         ['E00001', 'E00002']
         """
-        if errors not in (None, "raise", "return"):
-            raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
         details = Details(
             sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
         )
+        return self._predict(ecg, details, errors, progress, batch_size, jobs)
+
+    def _predict(
+        self, ecg: Any, details: Details, errors: str | None, progress: bool | None, batch_size: int, jobs: int
+    ) -> Result | list[Result]:
+        if errors not in (None, "raise", "return"):
+            raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
         items, single = items_of(ecg, details)
         raising = single if errors is None else errors == "raise"
         # no bar in a log file, but in a notebook, whose stderr is no terminal either
         shown = not single and (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
         readers = [(item.source, item.read) for item in items]
         predictions = score_recordings(self.model, readers, 1 if single else batch_size, jobs, quality=True)
-        bar = tqdm(predictions, "scoring", len(items), unit=" recordings", disable=not shown)
+        predictions = tqdm(predictions, "scoring", len(items), unit=" recordings", disable=not shown)
         results = []
-        for item, prediction in zip(items, bar, strict=True):
+        for item, prediction in zip(items, predictions, strict=True):
             if raising and prediction.error is not None:
                 raise prediction.error
             results.append(result_of(self.model, prediction, item.name if prediction.error else None))

@@ -16,7 +16,7 @@ from leadwise.ecg.leads import LIMB_LEADS, STANDARD_LEADS
 Floats = NDArray[np.float64]
 Booleans = NDArray[np.bool_]
 
-OF_I_AND_II: Final = np.array(list(LIMB_LEADS.values()))  # weights (6, 2)
+OF_I_AND_II: Final = np.array(list(LIMB_LEADS.values()))  # shape: 6 leads, 2 weights
 LIMB: Final = len(LIMB_LEADS)  # the first of the standard leads
 MAX_CONTRADICTION: Final = 0.2  # of the largest limb lead; good recordings have up to 0.01
 MIN_CONTRADICTION: Final = 0.01  # mV; less is noise or rounding
