@@ -122,6 +122,7 @@ def test_a_training_reads_and_leaves_out_odd_names(folder: Path, tmp_path: Path,
 # Press Ctrl-C when a command calls a function for the second time.
 INTERRUPTED = """
 import importlib, runpy, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # as on a terminal; a job in the background ignores it
 module, name, command, *sys.argv[1:] = sys.argv[1:]
 owner = importlib.import_module(module)
 original, calls = getattr(owner, name), []
