@@ -11,6 +11,7 @@ from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring import score_files, warn_of_prior, write_prediction
 from leadwise.model.scoring_summary import ScoringSummary
+from leadwise.util.files import remove_partial_files
 from leadwise.util.parallel import map_in_order
 from leadwise.util.progress import track
 from leadwise.util.text import printable
@@ -36,6 +37,7 @@ def score_in_parallel(
         for name, prediction in predictions:
             summary.add(printable(name), prediction)
             warn_of_prior(prediction)
+    remove_partial_files(output, names={f"{name}.csv" for name in names})  # of lost workers
     return summary
 
 

@@ -28,6 +28,7 @@ from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.options import DriverOptions
+from leadwise.util.files import remove_partial_files
 from leadwise.util.progress import log, track
 from leadwise.util.text import printable
 
@@ -113,6 +114,7 @@ def score_folder(model: Model, data: Path, output: Path, options: DriverOptions 
     finally:
         if problems:
             summary.write_problems(problems)
+    remove_partial_files(output, names={f"{record_name(path)}.csv" for path in paths})  # of a run that was killed
     for line in summary.lines():
         log.info("%s", line)
     return summary

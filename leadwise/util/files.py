@@ -7,7 +7,7 @@ import hashlib
 import json
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -55,11 +55,12 @@ def atomic_write(path: Path, durable: bool = True, before: Path | None = None) -
         raise OSError(error.errno, error.strerror, str(path)) from error
 
 
-def remove_partial_files(*folders: Path) -> None:
-    """Remove the partial files that a killed process left in these folders (not below)."""
+def remove_partial_files(*folders: Path, names: Collection[str] | None = None) -> None:
+    """Remove the partial files that a killed process left in these folders (not below): of all files, or of `names`."""
     for folder in folders:
         for path in folder.glob(f".*{PARTIAL}*"):
-            path.unlink()
+            if names is None or path.name[1:].rpartition(PARTIAL)[0] in names:
+                path.unlink(missing_ok=True)
 
 
 def flush_folder(folder: Path) -> None:

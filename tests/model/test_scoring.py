@@ -18,6 +18,7 @@ from leadwise.model import scoring
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.scoring import UnusableRecordingError, score_arrays, score_files, score_folder
 from leadwise.options import DriverOptions
+from leadwise.util.files import PARTIAL
 from tests.bad_input import GOOD, TEXT
 from tests.data.recordings import write
 from tests.model.models import PRIOR, write_model
@@ -74,6 +75,8 @@ def test_only_two_batches_are_read_ahead(model: Model, data: Path) -> None:
 
 
 def test_every_recording_has_an_output_and_a_strict_run_stops(model: Model, data: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / f".A0001.csv{PARTIAL}x").touch()  # of a run that was killed
     summary = score_folder(model, data, tmp_path / "out", DriverOptions(batch_size=2, problems=tmp_path / "list.csv"))
     assert (summary.recordings, [name for name, _ in summary.unusable]) == (7, ["A0003"])
     assert sorted(path.stem for path in (tmp_path / "out").iterdir()) == [f"A000{k}" for k in range(7)]

@@ -86,6 +86,14 @@ def test_partial_files_of_a_killed_process_are_removed(tmp_path: Path) -> None:
     assert len(list((tmp_path / "below").iterdir())) == 1
 
 
+def test_partial_files_of_others_stay(tmp_path: Path) -> None:
+    mine, other = tmp_path / f".a.csv{PARTIAL}x1", tmp_path / f".b.csv{PARTIAL}x2"
+    mine.touch()
+    other.touch()
+    remove_partial_files(tmp_path, names={"a.csv"})
+    assert list(tmp_path.iterdir()) == [other]
+
+
 def test_json_is_indented_and_read_back(tmp_path: Path) -> None:
     value = {"n": (1, 2), "name": "Zhao"}
     write_json(tmp_path / "a.json", value)
