@@ -6,7 +6,6 @@ Reading and scoring are those of the container (`leadwise.model.scoring`). `impo
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
@@ -14,8 +13,7 @@ from typing import Any, Literal, overload
 
 import numpy as np
 from joblib import parallel_config
-from numpy.typing import ArrayLike
-from tqdm import tqdm
+from numpy.typing import ArrayLike, NDArray
 
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.evaluation import evaluate_folders
@@ -23,11 +21,11 @@ from leadwise.challenge.metric import Scores
 from leadwise.challenge.metric import evaluate as evaluate_arrays
 from leadwise.ecg.discovery import find_ecgs
 from leadwise.ecg.reading import read_ecg
-from leadwise.inputs import Details, items_of
+from leadwise.inputs import Call, Details
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import PRETRAINED, ModelError, model_folder
 from leadwise.model.parallel_scoring import score_in_parallel
-from leadwise.model.scoring import score_recordings
+from leadwise.model.scoring import embed_recordings, score_recordings
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.network.devices import choose_processor
 from leadwise.result import Result, result_of
@@ -141,27 +139,68 @@ class Classifier:
         details = Details(
             sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
         )
-        return self._predict(ecg, details, errors, progress, batch_size, jobs)
-
-    def _predict(
-        self, ecg: Any, details: Details, errors: str | None, progress: bool | None, batch_size: int, jobs: int
-    ) -> Result | list[Result]:
-        if errors not in (None, "raise", "return"):
-            raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
-        items, single = items_of(ecg, details)
-        raising = single if errors is None else errors == "raise"
-        # no bar in a log file, but in a notebook, whose stderr is no terminal either
-        shown = not single and (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
-        readers = [(item.source, item.read) for item in items]
-        predictions = score_recordings(self.model, readers, 1 if single else batch_size, jobs, quality=True)
-        predictions = tqdm(predictions, "scoring", len(items), unit=" recordings", disable=not shown)
-        results = []
-        for item, prediction in zip(items, predictions, strict=True):
-            if raising and prediction.error is not None:
-                raise prediction.error
-            results.append(result_of(self.model, prediction, item.name if prediction.error else None))
+        call = Call.of(ecg, details, errors, progress, batch_size, jobs)
+        predictions = score_recordings(self.model, call.readers, call.batch_size, jobs, quality=True)
+        results = [
+            result_of(self.model, prediction, item.name if prediction.error else None)
+            for item, prediction in call.each(predictions, lambda prediction: prediction.error)
+        ]
         self._warn_of_site(results)
-        return results[0] if single else results
+        return results[0] if call.single else results
+
+    def embed(
+        self,
+        ecg: Any,
+        sampling_frequency: ArrayLike | None = None,
+        lead_names: Sequence[Any] | None = None,
+        *,
+        unit: str | Sequence[str] | None = None,
+        age: ArrayLike | None = None,
+        sex: str | Sequence[str | None] | None = None,
+        name: str | Sequence[str] | None = None,
+        errors: Literal["raise", "return"] | None = None,
+        progress: bool | None = None,
+        batch_size: int = 64,
+        jobs: int = 2,
+    ) -> NDArray[np.float32]:
+        """Return the features of one ECG or of several that the network's classifier sees, for a model of one's own.
+
+        They are the means over time of the first network's last block, averaged over the recording's test windows. They
+        depend on the signal alone: age and sex join them only in the classifier.
+
+        Parameters
+        ----------
+        ecg, sampling_frequency, lead_names, unit, age, sex, name, errors, progress, batch_size, jobs
+            As of `predict`. With `errors="return"`, the default for several, the features of an unusable recording are
+            NaN.
+
+        Returns
+        -------
+        (512,) float32, or for several (ECGs, 512); 128 with recipe `quick`
+
+        Raises
+        ------
+        RecordingError, ValueError
+            As `predict` does.
+
+        Examples
+        --------
+        >>> model = leadwise.load("MODEL")
+        >>> features = model.embed(["ecgs/E00001", "ecgs/E00002"])
+        >>> len(features), bool((features >= 0).all())
+        (2, True)
+        """
+        details = Details(
+            sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
+        )
+        call = Call.of(ecg, details, errors, progress, batch_size, jobs)
+        found = embed_recordings(self.model, call.readers, call.batch_size, jobs)
+        width = self.model.recipe.network.block_channels[-1]
+        rows = np.full((len(call.items), width), np.nan, np.float32)
+        for row, (_, features) in zip(rows, call.each(found, lambda each: each.error), strict=True):
+            if features.error is None:
+                row[:] = features.values
+        return np.asarray(rows[0] if call.single else rows)
 
     def _warn_of_site(self, results: Sequence[Result]) -> None:
         """Warn once if the shipped model takes a recording for one of its training hospital by looks alone."""

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Iterable, Mapping
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import partial
-from numbers import Real
+from numbers import Integral, Real
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
+from tqdm import tqdm
 
 from leadwise.ecg.discovery import record_name
 from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MILLIVOLTS, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
@@ -28,6 +30,7 @@ WANTED: Final = (
     "a path, an array of numbers (leads, samples) or (ECGs, leads, samples), a table whose columns or keys are lead"
     " names, a Recording, or a list of one of these"
 )
+T = TypeVar("T")
 _UNKNOWN_SEXES = frozenset({"", "unknown", "nan", "none"})
 
 
@@ -66,6 +69,46 @@ class Details:
         if len(values) != count:
             raise ValueError(f"{name}: {len(values)} values for {count} ECGs")
         return values
+
+
+@dataclass(frozen=True)
+class Call:
+    """The ECGs of a call of the library, and how to go through them."""
+
+    items: list[Item]
+    single: bool
+    raising: bool  # an unusable recording is an exception
+    shown: bool  # the progress bar
+    batch_size: int
+
+    @classmethod
+    def of(
+        cls, ecg: Any, details: Details, errors: str | None, progress: bool | None, batch_size: int, jobs: int
+    ) -> Call:
+        """Check the arguments of a call. Raises ValueError, which says what is wanted."""
+        if errors not in (None, "raise", "return"):
+            raise ValueError(f"errors is 'raise' or 'return', not {errors!r}")
+        for name, count in (("batch_size", batch_size), ("jobs", jobs)):
+            if not isinstance(count, Integral) or count < 1:
+                raise ValueError(f"{name} is a whole number from 1, not {count!r}")
+        items, single = items_of(ecg, details)
+        raising = single if errors is None else errors == "raise"
+        # no bar in a log file, but in a notebook, whose stderr is no terminal either
+        shown = not single and (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
+        return cls(items, single, raising, shown, 1 if single else int(batch_size))
+
+    @property
+    def readers(self) -> list[tuple[str, Callable[[], Recording]]]:
+        """Return for each ECG its file or name, for errors, and the function that reads it."""
+        return [(item.source, item.read) for item in self.items]
+
+    def each(self, found: Iterable[T], error_of: Callable[[T], RecordingError | None]) -> Iterator[tuple[Item, T]]:
+        """Yield each ECG with what was found, under a progress bar; raise its error if the call says so."""
+        bar = tqdm(found, "scoring", len(self.items), unit=" recordings", disable=not self.shown)
+        for item, value in zip(self.items, bar, strict=True):
+            if self.raising and (error := error_of(value)) is not None:
+                raise error
+            yield item, value
 
 
 def items_of(ecg: Any, details: Details) -> tuple[list[Item], bool]:

@@ -256,6 +256,25 @@ def test_several_arrays_are_predicted_as_each_alone(model: leadwise.Classifier, 
     assert model.predict(read_recording_of(counts)).error is None
 
 
+def test_features_of_an_ecg_are_those_of_its_file_and_an_unusable_one_has_none(
+    folder: Path, model: leadwise.Classifier
+) -> None:
+    ecg, path = leadwise.read(folder / "ecgs" / "E00001"), folder / "ecgs" / "E00001"
+    features = model.embed(path)
+    assert features.shape == (8,) and features.dtype == np.float32
+    mv = (ecg.counts - ecg.baseline[:, None]) / ecg.adc_gain[:, None]
+    array = model.embed(mv, ecg.sampling_frequency, ecg.lead_names, age=30, sex="male")
+    np.testing.assert_allclose(array, features, atol=1e-5)
+    rows = model.embed([path, folder / "missing", path], batch_size=2)
+    assert rows.shape == (3, 8) and np.isnan(rows[1]).all()
+    np.testing.assert_allclose(rows[[0, 2]], [features, features], atol=1e-6)
+    assert model.embed([]).shape == (0, 8)
+    for call in ([folder / "missing"], folder / "missing"):
+        with pytest.raises(leadwise.RecordingError, match="missing"):
+            model.embed(call, errors="raise")
+    assert np.isnan(model.embed(folder / "missing", errors="return")).all()
+
+
 def read_recording_of(counts: np.ndarray) -> Recording:
     return recording_from_arrays(header_text("X1", counts), counts)
 

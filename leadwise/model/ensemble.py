@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
@@ -113,33 +113,59 @@ class Model:
     ) -> NDArray[np.float64]:
         """Return probabilities (networks, recordings, 24), means over test windows, from prepared signals (12, samples)
         and auxiliary features (recordings, 5 or 6). If a GPU fails, the CPU computes."""
+        return self._compute(Model._probabilities, signals, features)
+
+    def embed(self, signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        """Return the first network's features before the classifier (recordings, 512), means over test windows, from
+        prepared signals (12, samples). If a GPU fails, the CPU computes."""
+        return self._compute(Model._embed, signals)
+
+    def _compute(self, function: Callable[..., NDArray[Any]], *inputs: Any) -> NDArray[Any]:
         use_one_thread_after_fork()
         if self.cpu_fallback is None or self.cpu_fallback.model is None:
             try:
-                return self._probabilities(signals, features)
+                return function(self, *inputs)
             except RuntimeError as error:  # of a lost GPU or full GPU memory
                 if self.cpu_fallback is None:  # on the CPU already
                     raise
-                return self.cpu_fallback.activate(self, error).probabilities(signals, features)
-        return self.cpu_fallback.model.probabilities(signals, features)
+                return self.cpu_fallback.activate(self, error)._compute(function, *inputs)
+        return self.cpu_fallback.model._compute(function, *inputs)
 
-    @torch.inference_mode()
     def _probabilities(
         self, signals: Sequence[NDArray[np.float32]], features: NDArray[np.float32]
     ) -> NDArray[np.float64]:
+        def compute(windows: Tensor, owners: Tensor) -> Tensor:
+            return torch.sigmoid(self._logits(windows, torch.from_numpy(features)[owners]).float())
+
+        return self._mean_over_windows(signals, compute, self.stacked is None)
+
+    def _embed(self, signals: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
+        def compute(windows: Tensor, owners: Tensor) -> Tensor:
+            with self.processor.autocast():
+                return self.networks[0].features(windows.to(self.processor.device, non_blocking=True)).float()
+
+        return self._mean_over_windows(signals, compute, padded=True).astype(np.float32)
+
+    @torch.inference_mode()
+    def _mean_over_windows(
+        self, signals: Sequence[NDArray[np.float32]], compute: Callable[[Tensor, Tensor], Tensor], padded: bool
+    ) -> NDArray[np.float64]:
+        """Return the means (..., recordings, values) over the test windows of each recording. `compute` maps windows
+        (n, 12, samples) and the indices of their recordings (n,) to (..., n, values)."""
         owners, starts, lengths = self._windows(signals)
-        window_features = torch.from_numpy(features)[owners]
-        totals = torch.zeros(len(self.networks), len(signals), len(CODES), dtype=torch.float64, device="cpu")
         # windows of one length together, or the padding of the shorter ones would be computed
         order = torch.sort(lengths, descending=True, stable=True).indices
         found: list[tuple[Tensor, Tensor]] = []
-        for rows in torch.split(order, BATCH if self.stacked else PLAIN):
-            windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), int(lengths[rows[0]]))
-            found.append((owners[rows], torch.sigmoid(self._logits(windows, window_features[rows]).float())))
-        for batch_owners, probabilities in found:  # not in the loop above: a GPU computes while the host cuts windows
+        for rows in torch.split(order, PLAIN if padded else BATCH):
+            length = self.recipe.signal.window if padded else int(lengths[rows[0]])
+            windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), length)
+            found.append((owners[rows], compute(windows, owners[rows])))
+        *before, _, values = found[0][1].shape
+        totals = torch.zeros(*before, len(signals), values, dtype=torch.float64, device="cpu")
+        for batch_owners, result in found:  # not in the loop above: a GPU computes while the host cuts windows
             # in doubles, so that the order of a recording's windows does not matter
-            totals.index_add_(1, batch_owners, probabilities.double().cpu())
-        count = torch.bincount(owners, minlength=len(signals)).view(1, -1, 1)
+            totals.index_add_(-2, batch_owners, result.double().cpu())
+        count = torch.bincount(owners, minlength=len(signals)).unsqueeze(1)
         return (totals / count).numpy()
 
     def predict(
@@ -167,9 +193,8 @@ class Model:
     def _cut(
         self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int
     ) -> Tensor:
-        """Return windows (windows, 12, samples), zero-padded on the right; `length` samples for stacked networks."""
-        window = self.recipe.signal.window
-        shape = (len(owners), 12, length if self.stacked else window)
+        """Return windows (windows, 12, length), zero-padded on the right."""
+        window, shape = self.recipe.signal.window, (len(owners), 12, length)
         # page-locked for a GPU: copied without waiting
         pinned = self.processor.device.type == "cuda"
         windows = torch.zeros(shape, dtype=torch.float32, device="cpu", pin_memory=pinned)

@@ -49,6 +49,14 @@ class _Input:
     warnings: tuple[QualityWarning, ...]
 
 
+@dataclass(frozen=True, eq=False)
+class Features:
+    """What a model's first network makes of one recording."""
+
+    values: NDArray[np.float32] | None  # (512,) means over time of the last block
+    error: RecordingError | None  # of one that cannot be used
+
+
 Reader = tuple[str, Callable[[], Recording]]  # file or name for errors, and a function that reads the recording
 
 
@@ -73,13 +81,29 @@ def score_recordings(
 ) -> Iterator[Prediction]:
     """Score recordings in order; `jobs` threads read the next two batches while one is computed. `quality` adds the
     quality warnings."""
+    for items in _read_ahead(model, recordings, batch, jobs, quality):
+        yield from _score(model, items)
+
+
+def embed_recordings(model: Model, recordings: Iterable[Reader], batch: int = 64, jobs: int = 1) -> Iterator[Features]:
+    """Embed recordings in order, as `score_recordings` scores them."""
+    for items in _read_ahead(model, recordings, batch, jobs, quality=False):
+        inputs = [item for item in items if isinstance(item, _Input)]
+        features = iter(model.embed([item.signal for item in inputs]) if inputs else ())
+        for item in items:
+            yield Features(next(features), None) if isinstance(item, _Input) else Features(None, item.error)
+
+
+def _read_ahead(
+    model: Model, recordings: Iterable[Reader], batch: int, jobs: int, quality: bool
+) -> Iterator[list[_Input | Prediction]]:
     with ThreadPoolExecutor(jobs) as readers:
         futures = (readers.submit(_input, model, reader, quality) for reader in recordings)
         waiting = deque(islice(futures, 2 * batch))
         while waiting:
             now = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
             waiting.extend(islice(futures, batch))
-            yield from _score(model, [future.result() for future in now])
+            yield [future.result() for future in now]
 
 
 class UnusableRecordingError(Exception):

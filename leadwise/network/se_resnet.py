@@ -125,11 +125,15 @@ class SEResNet(nn.Module):
 
     def forward(self, signal: Tensor, demographics: Tensor) -> Tensor:
         """Return logits (batch, classes) of signals (batch, 12, time) and demographics (batch, 5)."""
+        features = self.features(signal)
+        with full_precision(features):
+            return self.classify(features, demographics)
+
+    def features(self, signal: Tensor) -> Tensor:
+        """Return the blocks' means over time (batch, 512), for any length of time, of signals (batch, 12, time)."""
         with full_precision(signal):
             x = self.stem(signal)  # (batch, 64, time / 4)
-        x = self.blocks(x)  # (batch, 512, time / 32)
-        with full_precision(x):
-            return self.classify(mean_over_time(x), demographics)  # a mean over any length of time
+        return mean_over_time(self.blocks(x))  # (batch, 512, time / 32) before the mean
 
     def classify(self, features: Tensor, demographics: Tensor) -> Tensor:
         """Return logits (batch, classes) of the blocks' means over time (batch, 512) and demographics (batch, 5)."""

@@ -122,6 +122,38 @@ def test_a_gpu_that_fails_in_between_is_not_used_again(
     assert len(calls) == 5 and len(caplog.messages) == 1
 
 
+def test_features_are_means_over_time_and_windows_of_the_first_network_s_last_block(folder: Path) -> None:
+    model = load_model(folder)
+    signals, _ = examples([100, 256, 600])
+    network, window = model.networks[0], model.recipe.signal.window
+    expected = []
+    for signal in signals:
+        starts = window_starts(signal.shape[1], window, model.recipe.signal.overlap)
+        pieces = [signal[:, start : start + window] for start in starts]
+        padded = torch.tensor(np.stack([np.pad(piece, ((0, 0), (0, window - piece.shape[1]))) for piece in pieces]))
+        with torch.inference_mode():
+            expected.append(network.blocks(network.stem(padded)).mean((0, 2)).numpy())
+    found = model.embed(signals)
+    assert found.dtype == np.float32
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+    on_gpu = replace(model, stacked=None, cpu_fallback=ensemble.CpuFallback(model.networks))
+    np.testing.assert_array_equal(on_gpu.embed(signals), found)
+
+
+def test_features_come_from_the_cpu_if_the_gpu_fails(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = load_model(folder)
+    model = replace(plain, stacked=None, cpu_fallback=ensemble.CpuFallback(plain.networks))
+    signals, _ = examples([100, 300])
+    expected, original = plain.embed(signals), SEResNet.features
+
+    def fail(network: SEResNet, signal: torch.Tensor) -> torch.Tensor:
+        monkeypatch.setattr(SEResNet, "features", original)
+        raise torch.AcceleratorError("CUDA error: unspecified launch failure")
+
+    monkeypatch.setattr(SEResNet, "features", fail)
+    np.testing.assert_array_equal(model.embed(signals), expected)
+
+
 def test_an_error_on_the_cpu_is_raised(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model = replace(load_model(folder), stacked=None)
     monkeypatch.setattr(SEResNet, "forward", lambda *arguments: torch.zeros(2) + torch.zeros(3))
