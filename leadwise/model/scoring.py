@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from leadwise.ecg.formats import other_format
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.quality import QualityWarning, quality_warnings
 from leadwise.ecg.reading import read_ecg
-from leadwise.ecg.recording import Recording, recording_from_arrays
+from leadwise.ecg.recording import Recording, expected_seconds, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
+from leadwise.model.read_ahead import ReadAhead, Task
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.options import DriverOptions
 from leadwise.util.files import remove_partial_files
@@ -79,31 +78,31 @@ def score_files(
 def score_recordings(
     model: Model, recordings: Iterable[Reader], batch: int = 64, jobs: int = 1, *, quality: bool = False
 ) -> Iterator[Prediction]:
-    """Score recordings in order; `jobs` threads read the next two batches while one is computed. `quality` adds the
-    quality warnings."""
+    """Score recordings in order; `jobs` threads read the next two batches while one is computed, fewer recordings if
+    they are long. `quality` adds the quality warnings."""
     for items in _read_ahead(model, recordings, batch, jobs, quality):
-        yield from _score(model, items)
+        predictions = _score(model, items)
+        items.clear()  # before the next are read: the signal of a day has 0.5 GB
+        yield from predictions
 
 
 def embed_recordings(model: Model, recordings: Iterable[Reader], batch: int = 64, jobs: int = 1) -> Iterator[Features]:
     """Embed recordings in order, as `score_recordings` scores them."""
     for items in _read_ahead(model, recordings, batch, jobs, quality=False):
-        inputs = [item for item in items if isinstance(item, _Input)]
-        features = iter(model.embed([item.signal for item in inputs]) if inputs else ())
-        for item in items:
-            yield Features(next(features), None) if isinstance(item, _Input) else Features(None, item.error)
+        found = _embed(model, items)
+        items.clear()
+        yield from found
 
 
 def _read_ahead(
     model: Model, recordings: Iterable[Reader], batch: int, jobs: int, quality: bool
-) -> Iterator[list[_Input | Prediction]]:
-    with ThreadPoolExecutor(jobs) as readers:
-        futures = (readers.submit(_input, model, reader, quality) for reader in recordings)
-        waiting = deque(islice(futures, 2 * batch))
-        while waiting:
-            now = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-            waiting.extend(islice(futures, batch))
-            yield [future.result() for future in now]
+) -> ReadAhead[_Input | Prediction]:
+    rate = 12 * model.recipe.signal.sampling_frequency  # numbers of a second
+    tasks = (
+        Task(partial(_input, model, reader, quality), math.ceil(rate * expected_seconds(reader[0])))
+        for reader in recordings
+    )
+    return ReadAhead(tasks, batch, jobs)
 
 
 class UnusableRecordingError(Exception):
@@ -198,6 +197,12 @@ def _score(model: Model, items: Sequence[_Input | Prediction]) -> list[Predictio
     inputs = [item for item in items if isinstance(item, _Input)]
     predictions = iter(_predict(model, inputs) if inputs else ())
     return [item if isinstance(item, Prediction) else next(predictions) for item in items]
+
+
+def _embed(model: Model, items: Sequence[_Input | Prediction]) -> list[Features]:
+    signals = [item.signal for item in items if isinstance(item, _Input)]
+    values = iter(model.embed(signals) if signals else ())
+    return [Features(next(values), None) if isinstance(item, _Input) else Features(None, item.error) for item in items]
 
 
 def _predict(model: Model, inputs: Sequence[_Input]) -> list[Prediction]:
