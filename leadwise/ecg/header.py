@@ -173,6 +173,7 @@ _UNSIGNED = r"\d+(?:\.0*)?"
 _SIGNED = r"[+-]?\d+(?:\.\d*)?"  # some programs write whole numbers as 0.0
 _REAL = r"[+-]?(?:\d+(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d{1,3})?"
 _GAIN = _pattern(rf"{_REAL}(?:\({_SIGNED}\))?(?:/\S*)?")
+RECORD_LINE_BYTES: Final = 4000  # of a header that contain its first line
 RECORD_FIELDS: Final = (  # a date and time that may follow are ignored
     _Field("record name", _pattern(r"\S+"), _record_name, required=True),
     _Field("number of leads", _pattern(_UNSIGNED), _lead_count, required=True),
@@ -258,6 +259,18 @@ def parse_header(text: str | bytes | Sequence[str], source: str = "header") -> H
         raise RecordingError(source, str(refusal)) from None
     age, sex, codes = found.get("age"), found.get("sex"), found.get("dx", ())
     return Header(name, frequency, samples, leads, age, sex, codes, repairs.merged())
+
+
+def declared_seconds(raw: bytes) -> float | None:
+    """Return the duration by the record line alone, of one or of several segments; None if it does not say."""
+    start = raw[:RECORD_LINE_BYTES].removeprefix(b"\xef\xbb\xbf")
+    lines = (line.split() for line in start.splitlines())
+    words = next((words for words in lines if words and not words[0].startswith(b"#")), [])
+    try:
+        seconds = float(words[3]) / float(words[2].partition(b"/")[0].partition(b"(")[0])
+    except (IndexError, ValueError, ZeroDivisionError):
+        return None
+    return seconds if 0 < seconds < math.inf else None
 
 
 def _is_usual(database: str, frequency: float, samples: int | None) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal
 
@@ -63,22 +63,54 @@ def standard_leads(recording: Recording, unit: Literal["counts", "mV"]) -> Signa
     leads count as missing. Each `SIGNAL_REPAIRS` is named. Raises RecordingError if no lead is usable."""
     if unit not in ("counts", "mV"):
         raise ValueError(f"unit {unit!r} is neither 'counts' nor 'mV'")
-    recording = replace(recording, counts=np.ascontiguousarray(recording.counts))  # each step works along the leads
-    names, repairs = recording.lead_names, RepairLog()
+    recording, repairs = replace(recording, counts=np.ascontiguousarray(recording.counts)), RepairLog()
+    values, empty = _usable_values(recording, unit, repairs)
+    return Signal(_arranged(values, empty, recording, repairs), recording.sampling_frequency, repairs.merged())
+
+
+def lead_by_lead(recording: Recording, unit: Literal["counts", "mV"]) -> tuple[tuple[Repair, ...], Iterator[Float32]]:
+    """Return the repairs of `standard_leads`, and its leads one after the other, (1, samples) each: for recordings of
+    which not all leads should be in memory at once as floats. Raises RecordingError as `standard_leads` does."""
+    leads, repairs = recording.header.leads, RepairLog()
+    alone = [
+        replace(recording, header=replace(recording.header, leads=(lead,)), counts=recording.counts[row : row + 1])
+        for row, lead in enumerate(leads)
+    ]
+    empty = {row for row, part in enumerate(alone) if _usable_values(part, unit, repairs)[1]}
+    weights = _arranged(np.eye(len(leads), dtype=np.float32), empty, recording, repairs)  # (12, leads of the file)
+    return repairs.merged(), (_weighted_sum(row, alone, unit) for row in weights)
+
+
+def _weighted_sum(weights: Float32, alone: Sequence[Recording], unit: Literal["counts", "mV"]) -> Float32:
+    total = np.zeros((1, alone[0].counts.shape[1]), np.float32)
+    for number, row in enumerate(np.flatnonzero(weights).tolist()):
+        values = _usable_values(alone[row], unit, RepairLog())[0]
+        values *= weights[row]
+        total = values if number == 0 else np.add(total, values, out=total)
+    return total
+
+
+def _usable_values(recording: Recording, unit: str, repairs: RepairLog) -> tuple[Float32, set[int]]:
+    """Return the values (leads, samples) without gaps, each step along a lead, and the rows without information."""
     values = _without_marks(_in_unit(recording, unit), recording, repairs)
     valued = None if values.dtype == np.float32 else ~np.isnan(values)
     if values.dtype == np.float64:  # only then can a sample be invalid
         values = _without_gaps(values, recording, repairs).astype(np.float32)
-    empty = _empty_leads(values, valued, recording, repairs)
-    if names != STANDARD_LEADS or empty:
-        rows, inverted = _standard_rows(recording.name, names, repairs)
-        if empty.issuperset(rows.values()):
-            raise _no_lead(recording, repairs)
-        for row in inverted - empty:
-            values[row] *= -1
-            repairs.add("lead-inverted", quote(names[row]))
-        values = _in_standard_order(values, {name: row for name, row in rows.items() if row not in empty}, repairs)
-    return Signal(values, recording.sampling_frequency, repairs.merged())
+    return values, _empty_leads(values, valued, recording, repairs)
+
+
+def _arranged(values: Float32, empty: set[int], recording: Recording, repairs: RepairLog) -> Float32:
+    """Return (12, samples) from the values of the file's leads, without those in `empty`. Raises RecordingError."""
+    names = recording.lead_names
+    if names == STANDARD_LEADS and not empty:
+        return values
+    rows, inverted = _standard_rows(recording.name, names, repairs)
+    if empty.issuperset(rows.values()):
+        raise _no_lead(recording, repairs)
+    for row in inverted - empty:
+        values[row] *= -1
+        repairs.add("lead-inverted", quote(names[row]))
+    return _in_standard_order(values, {name: row for name, row in rows.items() if row not in empty}, repairs)
 
 
 def _no_lead(recording: Recording, repairs: RepairLog) -> RecordingError:

@@ -8,13 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.ecg.header import Header
-from leadwise.ecg.leads import Signal, standard_leads
+from leadwise.ecg.leads import Signal, lead_by_lead, standard_leads
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampled_length
 from leadwise.recipes import SignalRecipe
 
 TYPICAL_RMS = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
+LONG = 1_400_000  # samples, 93 minutes at 250 Hz: from here on each lead is prepared alone, in less memory
 MAX_AMPLITUDE = 50.0  # times the root mean square; nothing beyond it comes from the heart
 Float32 = NDArray[np.float32]
 
@@ -26,14 +27,22 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
     if samples < 2 or resampled_length(samples, frequency, recipe.sampling_frequency) < 1:
         raise RecordingError(recording.name, f"too short: {samples} samples at {frequency:g} Hz")
-    signal, scale = standard_leads(recording, recipe.unit), None
+    if samples < LONG:
+        signal = standard_leads(recording, recipe.unit)
+        values, repairs = _resampled_and_filtered(signal.values, frequency, recipe), signal.repairs
+    else:
+        repairs, leads = lead_by_lead(recording, recipe.unit)
+        values = np.empty((12, resampled_length(samples, frequency, recipe.sampling_frequency)), np.float32)
+        for row, lead in enumerate(leads):
+            values[row] = _resampled_and_filtered(lead, frequency, recipe)[0]
+    scale = None if recipe.scale == "none" else normalise_rms(values)
+    return Signal(values, float(recipe.sampling_frequency), repairs, scale)
+
+
+def _resampled_and_filtered(values: Float32, frequency: float, recipe: SignalRecipe) -> Float32:
     resample = {"linear": resample_linear, "polyphase": resample_polyphase}[recipe.resampling]
-    values = resample(signal.values, frequency, recipe.sampling_frequency)
-    if recipe.band is not None:
-        values = band_pass(values, recipe.sampling_frequency, recipe.band)
-    if recipe.scale != "none":
-        values, scale = normalise_rms(values)
-    return Signal(values, float(recipe.sampling_frequency), signal.repairs, scale)
+    values = resample(values, frequency, recipe.sampling_frequency)
+    return values if recipe.band is None else band_pass(values, recipe.sampling_frequency, recipe.band)
 
 
 def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, float]) -> Float32:
@@ -47,13 +56,15 @@ def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, flo
     return filtered.astype(np.float32)
 
 
-def normalise_rms(values: Float32) -> tuple[Float32, float]:
-    """Divide (leads, samples) in mV by their root mean square (mV) over the leads that are not zero; return both. The
-    divisor is limited to a hundredth and a hundred times `TYPICAL_RMS`: beyond it there is no ECG."""
-    present = values[values.any(axis=1)]
-    mean_square = float(np.mean(present.astype(np.float64) ** 2)) if present.size else 0.0
+def normalise_rms(values: Float32) -> float:
+    """Divide (leads, samples) in mV, in place, by their root mean square (mV) over the leads that are not zero; return
+    it. It is limited to a hundredth and a hundred times `TYPICAL_RMS`: beyond it there is no ECG."""
+    squares = [float(np.square(lead, dtype=np.float64).sum()) for lead in values if lead.any()]
+    mean_square = sum(squares) / (len(squares) * values.shape[1]) if squares else 0.0
     rms = float(np.clip(math.sqrt(mean_square), TYPICAL_RMS / 100, TYPICAL_RMS * 100))
-    return (np.clip(values, -MAX_AMPLITUDE * rms, MAX_AMPLITUDE * rms) / np.float32(rms)).astype(np.float32), rms
+    np.clip(values, -MAX_AMPLITUDE * rms, MAX_AMPLITUDE * rms, out=values)
+    values /= np.float32(rms)
+    return rms
 
 
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:

@@ -30,7 +30,7 @@ from leadwise.ecg.files.signal_files import (
     read_bytes,
     read_wfdb,
 )
-from leadwise.ecg.header import Header, LeadHeader, in_matlab_file, parse_header, parse_sex
+from leadwise.ecg.header import Header, LeadHeader, declared_seconds, in_matlab_file, parse_header, parse_sex
 from leadwise.ecg.lead_names import STANDARD_LEADS
 from leadwise.ecg.padding import recorded_samples
 from leadwise.ecg.repairs import RecordingError, Repair, RepairLog, UnreadableError, quote
@@ -87,6 +87,23 @@ def read_header(path: str | Path) -> Header:
     first = next((name for name, _ in segments.segments if name != GAP), GAP)
     leads = read_header(_in_same_folder(record, first)).leads
     return replace(segments.header, leads=leads, samples=sum(samples for _, samples in segments.segments))
+
+
+def expected_seconds(path: str | Path) -> float:
+    """Return the duration of a recording by the first line of its header, or else by the size of its file, as if that
+    had 12 leads of 16 bits at `ASSUMED_FREQUENCY`. Reads no signal; 0 if there is no file."""
+    record = _record_path(path)
+    try:
+        seconds = declared_seconds(_header_bytes(record)[0])
+        if seconds is not None:
+            return seconds
+    except RecordingError:
+        pass  # whoever reads the recording will say so
+    try:
+        size = os.stat(existing(record, ".mat") or existing(record, ".dat") or path).st_size  # noqa: PTH116 (faster)
+    except (OSError, ValueError):
+        return 0.0
+    return size / (2 * len(STANDARD_LEADS) * ASSUMED_FREQUENCY)
 
 
 def read_recording(path: str | Path, assume_header: bool = False) -> Recording:

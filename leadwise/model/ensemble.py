@@ -33,6 +33,7 @@ from leadwise.network.gpu_forward import ChannelsLastNetwork, channels_last_or_p
 from leadwise.network.se_resnet import SEResNet
 from leadwise.network.transfers import send
 from leadwise.recipes import Recipe, recipe_from_dict, validate_recipe
+from leadwise.util.memory import return_freed_memory
 from leadwise.util.processes import ProcessLock
 from leadwise.util.progress import log
 
@@ -198,6 +199,7 @@ def load_model(folder: str | Path, processor: Processor = CPU, site: str = "auto
     use_one_thread_after_fork()
     folder = model_folder(folder)
     model = replace(_load(folder, processor), site=site)
+    return_freed_memory()  # weights in double precision were folded: 200 MB
     object.__setattr__(model, "origin", ModelOrigin(folder.absolute(), metadata_checksum(folder), processor, site))
     return model
 

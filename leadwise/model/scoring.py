@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections import deque
+import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +20,11 @@ from leadwise.ecg.formats import other_format
 from leadwise.ecg.preprocessing import auxiliary_features, prepare
 from leadwise.ecg.quality import QualityWarning, quality_warnings
 from leadwise.ecg.reading import read_ecg
-from leadwise.ecg.recording import Recording, recording_from_arrays
+from leadwise.ecg.recording import Recording, expected_seconds, recording_from_arrays
 from leadwise.ecg.repairs import RecordingError, quote
 from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
+from leadwise.model.read_ahead import ReadAhead, Task
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.options import DriverOptions
 from leadwise.util.progress import log, track
@@ -70,15 +69,17 @@ def score_files(
 def score_recordings(
     model: Model, recordings: Iterable[Reader], batch: int = 64, jobs: int = 1, *, quality: bool = False
 ) -> Iterator[Prediction]:
-    """Score recordings in order; `jobs` threads read the next two batches while one is computed. `quality` adds the
-    quality warnings."""
-    with ThreadPoolExecutor(jobs) as readers:
-        futures = (readers.submit(_input, model, reader, quality) for reader in recordings)
-        waiting = deque(islice(futures, 2 * batch))
-        while waiting:
-            now = [waiting.popleft() for _ in range(min(batch, len(waiting)))]
-            waiting.extend(islice(futures, batch))
-            yield from _score(model, [future.result() for future in now])
+    """Score recordings in order; `jobs` threads read the next two batches while one is computed, fewer recordings if
+    they are long. `quality` adds the quality warnings."""
+    rate = 12 * model.recipe.signal.sampling_frequency  # numbers of a second
+    tasks = (
+        Task(partial(_input, model, reader, quality), math.ceil(rate * expected_seconds(reader[0])))
+        for reader in recordings
+    )
+    for items in ReadAhead(tasks, batch, jobs):
+        predictions = _score(model, items)
+        items.clear()  # before the next are read: the signal of a day has 0.5 GB
+        yield from predictions
 
 
 class UnusableRecordingError(Exception):

@@ -21,6 +21,12 @@ def tune_malloc_for_preparation() -> None:
     _mallopt((M_MMAP_THRESHOLD, MAX_MMAP_THRESHOLD), (M_TRIM_THRESHOLD, 2 * MAX_MMAP_THRESHOLD))
 
 
+def return_freed_memory() -> None:
+    """Return what is freed, but kept by the C library, to the system. No effect without glibc's `malloc_trim`."""
+    with contextlib.suppress(OSError, AttributeError, TypeError):
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def freeze_gc() -> None:
     """Exclude present objects, mostly of imported modules, from garbage collection: a tenth of a second each time."""
     gc.freeze()

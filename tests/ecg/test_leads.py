@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from leadwise.ecg.leads import STANDARD_LEADS, standard_leads
+from leadwise.ecg.leads import STANDARD_LEADS, lead_by_lead, standard_leads
 from leadwise.ecg.preprocessing import prepare
 from leadwise.ecg.recording import recording_from_arrays
 from leadwise.ecg.repairs import RecordingError
@@ -327,3 +327,31 @@ def test_names_with_a_meaning_are_never_taken_by_position() -> None:
     assert np.array_equal(signal.values, counts[::-1])
     with pytest.raises(RecordingError, match="no lead of a standard name"):
         standard_leads(make_recording(counts, tuple(f"axis {k}" for k in "ABCDEFGHJKLM")), "counts")
+
+
+@given(
+    names=st.lists(st.sampled_from((*STANDARD_LEADS, "-aVR", "-II", "C2", "V8")), min_size=1, max_size=14),
+    flat=st.sets(st.integers(0, 13), max_size=4),
+    gap=st.sampled_from((None, -32768, np.nan)),
+    unit=st.sampled_from(("counts", "mV")),
+)
+@settings(max_examples=80, deadline=None)
+def test_leads_one_after_the_other_are_those_of_all_at_once(
+    names: list[str], flat: set[int], gap: float | None, unit: str
+) -> None:
+    counts = random_counts(len(names), 60).astype(np.float64)
+    counts[[row for row in flat if row < len(names)]] = 5
+    if gap is not None:
+        counts[len(names) // 2, 20:40] = gap
+    recording = make_recording(counts, tuple(names), gains=tuple(f"{200 + k}/mV" for k in range(len(names))))
+    try:
+        expected = standard_leads(recording, unit)
+    except RecordingError as refused:
+        with pytest.raises(RecordingError) as caught:
+            lead_by_lead(recording, unit)
+        assert str(caught.value) == str(refused)
+        return
+    repairs, leads = lead_by_lead(recording, unit)
+    found = np.concatenate(list(leads))
+    assert found.dtype == np.float32 and np.array_equal(found, expected.values)
+    assert set(repairs) == set(expected.repairs)

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from leadwise.ecg import preprocessing
 from leadwise.ecg.header import Header, parse_header
+from leadwise.ecg.leads import STANDARD_LEADS
 from leadwise.ecg.preprocessing import (
     auxiliary_features,
     band_pass,
@@ -18,6 +21,7 @@ from leadwise.ecg.preprocessing import (
     prepare,
     window_starts,
 )
+from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.recipes import ROBUST, SignalRecipe
 from tests.ecg.recordings import make_recording, naive_linear, naive_polyphase, random_counts
@@ -137,8 +141,8 @@ def test_the_band_pass_filter_accepts_the_shortest_signals(samples: int) -> None
 def test_normalised_signals_do_not_depend_on_the_gain_but_their_scale_does(gain: float, seed: int) -> None:
     values = (0.2 * np.random.default_rng(seed).normal(size=(12, 300))).astype(np.float32)
     values[4] = 0  # a missing lead has no weight
-    normal, scale = normalise_rms(values)
-    other, other_scale = normalise_rms((gain * values).astype(np.float32))
+    normal, other = values.copy(), (gain * values).astype(np.float32)
+    scale, other_scale = normalise_rms(normal), normalise_rms(other)
     np.testing.assert_allclose(normal, other, rtol=1e-3, atol=1e-4)
     assert other_scale / scale == pytest.approx(gain, rel=1e-3)
     assert np.sqrt(np.mean(normal[normal.any(1)] ** 2)) == pytest.approx(1, rel=1e-3)
@@ -146,9 +150,43 @@ def test_normalised_signals_do_not_depend_on_the_gain_but_their_scale_does(gain:
 
 def test_normalising_zeros_or_huge_values_gives_finite_numbers() -> None:
     values = np.zeros((12, 100), np.float32)
-    assert not normalise_rms(values)[0].any()
+    normalise_rms(values)
+    assert not values.any()
     values[0, 5] = 3e38
-    assert np.isfinite(normalise_rms(values)[0]).all()
+    normalise_rms(values)
+    assert np.isfinite(values).all()
+
+
+def long_recording(missing: bool) -> Recording:
+    counts = random_counts(12, 100_000)
+    counts[3] = 7
+    return make_recording(counts[2:] if missing else counts, STANDARD_LEADS[2:] if missing else STANDARD_LEADS, 250.0)
+
+
+@pytest.mark.parametrize("recipe", [SignalRecipe(), ROBUST.signal], ids=["paper", "robust"])
+@pytest.mark.parametrize("missing", [False, True])
+def test_a_long_recording_is_prepared_as_a_short_one(
+    recipe: SignalRecipe, missing: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Lead by lead; bit for bit, but for the last one of a matrix product, which depends on its number of rows."""
+    whole = prepare(long_recording(missing), recipe)
+    monkeypatch.setattr(preprocessing, "LONG", 1000)
+    alone = prepare(long_recording(missing), recipe)
+    largest = np.abs(whole.values).max() if recipe.resampling == "polyphase" else 0
+    np.testing.assert_allclose(alone.values, whole.values, rtol=0, atol=1e-6 * largest)
+    assert (alone.scale or 1) == pytest.approx(whole.scale or 1, rel=1e-6)
+    assert set(alone.repairs) == set(whole.repairs)
+
+
+def test_a_long_recording_takes_little_more_memory_than_its_signal(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preprocessing, "LONG", 1000)
+    recording = long_recording(missing=False)
+    prepare(recording, ROBUST.signal)  # modules and the filter's tables
+    tracemalloc.start()
+    signal = prepare(recording, ROBUST.signal)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < signal.values.nbytes + 10 * 4 * recording.counts.shape[1]  # ten copies of a lead
 
 
 def test_the_robust_recipe_adds_the_scale_to_age_and_sex() -> None:

@@ -15,8 +15,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from leadwise.ecg.header import declared_seconds
 from leadwise.ecg.leads import STANDARD_LEADS
-from leadwise.ecg.recording import read_header, read_recording, recording_from_arrays
+from leadwise.ecg.recording import expected_seconds, read_header, read_recording, recording_from_arrays
 from leadwise.ecg.repairs import REPAIRS, RecordingError, Repair
 from tests.conftest import LEADS, header_text, v4_matrix
 from tests.ecg.recordings import ANYTHING, EDITS, HEADER, MATRIX, mutated, names, same, saved
@@ -270,3 +271,33 @@ def test_a_structure_without_header_is_read_in_counts_or_mv(tmp_path: Path, coun
     np.testing.assert_allclose(recording.counts / recording.adc_gain[:, None], counts / 1000, atol=1e-12)
     assert (recording.header.age, recording.header.sex) == (61.0, "female")
     assert [repair.name for repair in recording.repairs] == ["no-header", "structure"]
+
+
+@pytest.mark.parametrize(
+    ("header", "seconds"),
+    [
+        ("A1 12 500 7500 12-May-2020 12:33:59\n", 15.0),
+        ("\ufeff# comment\n\n A1 12 360.5/360(0) 721\nA1.mat 16 1000/mV\n", 2.0),
+        ("A1/3 12 250 21600000\n", 86400.0),
+        ("A1 12 500\nA1.mat 16 1000/mV 16 0\n", 1.0),  # the rest: by the size of the signal file
+        ("A1 12 0 500\n", 1.0),
+        ("A1 12 500 many\n", 1.0),
+        ("A1 12 nan 500\n", 1.0),
+        ("", 1.0),
+        (None, 1.0),
+    ],
+)
+def test_the_duration_is_expected_by_the_first_line_or_by_the_size(
+    tmp_path: Path, header: str | None, seconds: float
+) -> None:
+    assert expected_seconds(tmp_path / "A1.hea") == 0
+    (tmp_path / "A1.mat").write_bytes(bytes(12 * 500 * 2))
+    if header is not None:
+        (tmp_path / "A1.hea").write_text(header, encoding="utf-8")
+    assert expected_seconds(tmp_path / "A1.hea") == seconds
+    assert expected_seconds(tmp_path / "array 1") == 0
+
+
+@given(raw=st.binary(max_size=60))
+def test_no_header_makes_the_expected_duration_fail(raw: bytes) -> None:
+    assert (declared_seconds(raw) or 1) > 0
