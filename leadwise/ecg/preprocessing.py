@@ -8,14 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.ecg.header import Header
-from leadwise.ecg.leads import Signal, lead_by_lead, standard_leads
+from leadwise.ecg.leads import LONG, Signal, lead_by_lead, standard_leads
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampled_length
 from leadwise.recipes import SignalRecipe
 
 TYPICAL_RMS = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
-LONG = 1_400_000  # samples, 93 minutes at 250 Hz: from here on each lead is prepared alone, in less memory
 MAX_AMPLITUDE = 50.0  # times the root mean square; nothing beyond it comes from the heart
 Float32 = NDArray[np.float32]
 
@@ -33,8 +32,8 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     else:
         repairs, leads = lead_by_lead(recording, recipe.unit)
         values = np.empty((12, resampled_length(samples, frequency, recipe.sampling_frequency)), np.float32)
-        for row, lead in enumerate(leads):
-            values[row] = _resampled_and_filtered(lead, frequency, recipe)[0]
+        for row in values:
+            row[:] = _resampled_and_filtered(next(leads), frequency, recipe)[0]  # without keeping the lead
     scale = None if recipe.scale == "none" else normalise_rms(values)
     return Signal(values, float(recipe.sampling_frequency), repairs, scale)
 

@@ -236,6 +236,17 @@ def test_of_a_long_recording_most_stretches_count(good: Millivolts) -> None:
     assert "hardly-an-ecg" in in_words(long)
 
 
+@pytest.mark.parametrize("leads", [STANDARD_LEADS, STANDARD_LEADS[1:9]], ids=len)
+def test_leads_that_are_computed_one_by_one_get_the_same_warnings(
+    good: Millivolts, leads: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = np.tile(good, (1, 8))[: len(leads)]
+    long[1], long[2] = 0, RANDOM.normal(0, 1, long.shape[1])
+    expected = in_words(long, leads)
+    monkeypatch.setattr(quality, "LONG", 1000)
+    assert len(expected) > 1 and in_words(long, leads) == expected
+
+
 @pytest.mark.parametrize(("rate", "seconds"), [*itertools.product([20, 25, 60, 257], [1, 2, 7, 70]), (20000, 2.5)])
 @pytest.mark.parametrize("lead", [0, 8])
 def test_any_length_and_rate_can_be_checked(rate: float, seconds: float, lead: int) -> None:
