@@ -198,9 +198,8 @@ def test_other_processes_predict_the_same(model: leadwise.Classifier, data: Path
     if hasattr(os, "fork"):
         with multiprocessing.get_context("fork").Pool(2) as pool:
             assert_same(pool.starmap_async(probabilities, calls).get(120), expected)
-    assert_same(
-        joblib.Parallel(2, timeout=120)(joblib.delayed(probabilities)(*call) for call in calls), expected
-    )  # spawned
+    with_new_interpreters = joblib.Parallel(2, timeout=120)
+    assert_same(with_new_interpreters(joblib.delayed(probabilities)(*call) for call in calls), expected)
 
 
 def assert_same(found: list[tuple[int, np.ndarray]], expected: np.ndarray) -> None:
