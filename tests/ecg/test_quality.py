@@ -156,6 +156,12 @@ def test_a_wrong_sampling_frequency_is_named(good: Millivolts, declared: float, 
     assert in_words(long, rate=declared)["sampling-frequency"] == words
 
 
+def test_bradycardia_is_no_wrong_sampling_frequency() -> None:
+    for seed in (20, 22, 49, 59):  # RR interval and T fit twice the frequency, QRS does not
+        ecg = simulate("426627000", seed, 500, 10)
+        assert "sampling-frequency" not in in_words(ecg + np.random.default_rng(seed).normal(0, 0.005, ecg.shape))
+
+
 def with_pauses(samples: int) -> Millivolts:
     """Return ten equal beats at 500 Hz, one in so many samples."""
     beat = simulate("426783006", 3, 500, 10, noise=0)[:, 802:1152].astype(np.float64)
