@@ -37,7 +37,7 @@ MIN_STRETCH: Final = -0.42
 MAX_QRS: Final = 0.6  # QRS alone, if another frequency fits
 MIN_CHANGE: Final = 0.3  # from the declared frequency; 360 and 500 Hz differ by 0.33
 MAX_MISFIT: Final = 0.7  # of that change and QRS
-MIN_QRS_SHARE: Final = 0.25  # of that change in QRS: bradycardia prolongs the intervals, hardly QRS
+MIN_QRS_SHARE: Final = 0.22  # of that change in QRS: bradycardia prolongs the intervals, hardly QRS
 MAX_ATYPICAL, MAX_ATYPICAL_SUM = 0.55, 0.9  # of each time and all three at a frequency that fits
 
 
