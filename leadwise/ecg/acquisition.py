@@ -40,7 +40,9 @@ def _step(counts: NDArray[Any]) -> float:
     if counts.dtype == np.int16:  # a table of all possible values takes a tenth of the time of sorting
         lowest = int(counts.min())
         present = np.zeros(int(counts.max()) - lowest + 1, np.bool_)
-        present[counts.astype(np.intp) - lowest] = True
+        indices = counts.astype(np.intp)
+        indices -= lowest  # in place: it is large for a day
+        present[indices] = True
         levels: NDArray[Any] = np.flatnonzero(present)
     else:
         levels = np.unique(counts[np.isfinite(counts)]).astype(np.float64)

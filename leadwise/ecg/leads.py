@@ -40,6 +40,7 @@ LIMB_LEADS: Final = {
 # Bits of each of WFDB's formats, whose lowest number means "no value" (signal(5)). MATLAB files use that of 16 bits.
 FORMAT_BITS: Final = {"80": 8, "508": 8, "310": 10, "311": 10, "212": 12, "524": 24, "24": 24, "32": 32}
 NO_VALUE_JUMP: Final = 4  # a run with a jump of a quarter of that number (8 mV at 1000 per mV) at both ends is one
+LONG: Final = 1_400_000  # samples, 93 minutes at 250 Hz: from here on leads are computed one by one, in less memory
 MAX_COUNT: Final = 1 << 31  # no converter has more than 32 bits; larger numbers would overflow in the networks
 ADC_ENDS: Final = (-(1 << 15), (1 << 15) - 1)  # counts
 SATURATED_SHARE: Final = 0.5  # of a lead's samples

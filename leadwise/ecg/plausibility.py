@@ -37,6 +37,7 @@ MIN_STRETCH: Final = -0.42
 MAX_QRS: Final = 0.6  # QRS alone, if another frequency fits
 MIN_CHANGE: Final = 0.3  # from the declared frequency; 360 and 500 Hz differ by 0.33
 MAX_MISFIT: Final = 0.7  # of that change and QRS
+MIN_QRS_SHARE: Final = 0.22  # of that change in QRS: bradycardia prolongs the intervals, hardly QRS
 MAX_ATYPICAL, MAX_ATYPICAL_SUM = 0.55, 0.9  # of each time and all three at a frequency that fits
 
 
@@ -124,13 +125,18 @@ def is_doubtful(ratios: Floats | None) -> bool:
     return ratios is None or not MIN_STRETCH <= stretch(ratios) <= MAX_STRETCH or ratios[1] > MAX_QRS
 
 
+def _qrs_shows(qrs: float, change: float) -> bool:
+    """Return whether the duration of QRS (as its ratio's logarithm) has changed with the sampling frequency."""
+    return abs(qrs - change) <= MAX_MISFIT and MIN_QRS_SHARE <= qrs / change <= 2
+
+
 def fitting_frequency(signal_mV: NDArray[Any], declared: float, ratios: Floats | None) -> tuple[float, float] | None:
     """Return the usual sampling frequency that the waves of (leads, samples) fit best, and the heart rate at the
     declared one (beats a minute). None if none fits, or none on the side that the duration of QRS in `ratios` shows."""
     fits = []
     for frequency, handicap in USUAL_FREQUENCIES.items():
         change = math.log(frequency / declared)
-        if abs(change) < MIN_CHANGE or (ratios is not None and abs(ratios[1] - change) > min(abs(change), MAX_MISFIT)):
+        if abs(change) < MIN_CHANGE or (ratios is not None and not _qrs_shows(ratios[1], change)):
             continue
         part, rate = signal_mV[:, : round(SEARCH_SECONDS * frequency)], min(frequency, COARSE_RATE)
         beats = find_beats(resample_polyphase(part, frequency, rate), rate)

@@ -8,14 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from leadwise.ecg.header import Header
-from leadwise.ecg.leads import Signal, lead_by_lead, standard_leads
+from leadwise.ecg.leads import LONG, Signal, lead_by_lead, standard_leads
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import RecordingError
 from leadwise.ecg.resampling import resample_linear, resample_polyphase, resampled_length
 from leadwise.recipes import SignalRecipe
 
 TYPICAL_RMS = 0.2  # mV; about the root mean square of an ECG between 0.5 and 40 Hz over its leads
-LONG = 1_400_000  # samples, 93 minutes at 250 Hz: from here on each lead is prepared alone, in less memory
+FILTERED = 1 << 16  # samples that are filtered at once, in doubles
 MAX_AMPLITUDE = 50.0  # times the root mean square; nothing beyond it comes from the heart
 Float32 = NDArray[np.float32]
 
@@ -33,8 +33,8 @@ def prepare(recording: Recording, recipe: SignalRecipe) -> Signal:
     else:
         repairs, leads = lead_by_lead(recording, recipe.unit)
         values = np.empty((12, resampled_length(samples, frequency, recipe.sampling_frequency)), np.float32)
-        for row, lead in enumerate(leads):
-            values[row] = _resampled_and_filtered(lead, frequency, recipe)[0]
+        for row in values:
+            row[:] = _resampled_and_filtered(next(leads), frequency, recipe)[0]  # without keeping the lead
     scale = None if recipe.scale == "none" else normalise_rms(values)
     return Signal(values, float(recipe.sampling_frequency), repairs, scale)
 
@@ -47,13 +47,22 @@ def _resampled_and_filtered(values: Float32, frequency: float, recipe: SignalRec
 
 def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, float]) -> Float32:
     """Filter (leads, samples) to `band` (Hz): Butterworth of second order, forward and backward, without delay. The
-    signal is continued for a second at both ends, so that they do not ring."""
-    from scipy.signal import butter, sosfiltfilt  # here: slow to import, and the published recipe has no filter
+    signal is continued for a second at both ends, so that they do not ring. Equals SciPy's sosfiltfilt bit for bit, in
+    a third of its memory."""
+    from scipy.signal import butter, sosfilt, sosfilt_zi  # here: slow to import, and the published recipe has no filter
 
     sections = butter(2, band, "bandpass", fs=sampling_frequency, output="sos")
-    padding = min(values.shape[1] - 1, round(sampling_frequency))
-    filtered: NDArray[np.float64] = sosfiltfilt(sections, values, axis=1, padlen=padding)
-    return filtered.astype(np.float32)
+    samples = values.shape[1]
+    padding = min(samples - 1, round(sampling_frequency))
+    before = 2 * values[:, :1] - values[:, padding:0:-1]
+    after = 2 * values[:, -1:] - values[:, -2 : -padding - 2 : -1]
+    filtered = np.concatenate([before, values, after], axis=1, dtype=np.float64)
+    for signal in (filtered, filtered[:, ::-1]):
+        state = sosfilt_zi(sections)[:, None] * signal[:, :1]
+        for start in range(0, signal.shape[1], FILTERED):
+            part = signal[:, start : start + FILTERED]
+            part[:], state = sosfilt(sections, part, axis=1, zi=state)
+    return filtered[:, padding : padding + samples].astype(np.float32)
 
 
 def normalise_rms(values: Float32) -> float:

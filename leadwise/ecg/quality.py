@@ -19,10 +19,11 @@ from scipy.ndimage import uniform_filter1d
 from leadwise.ecg.header import MILLIVOLTS
 from leadwise.ecg.heart_rate import beats_in_envelope
 from leadwise.ecg.lead_names import parse_lead_names
-from leadwise.ecg.leads import STANDARD_LEADS, Signal, standard_leads
+from leadwise.ecg.leads import LONG, STANDARD_LEADS, lead_by_lead, standard_leads
 from leadwise.ecg.limb_leads import contradicting_leads, identical_leads, likely_exchange
 from leadwise.ecg.plausibility import fitting_frequency, is_doubtful, likely_unit, typical_size, wave_times
 from leadwise.ecg.recording import Recording
+from leadwise.ecg.repairs import Repair
 from leadwise.ecg.resampling import resample_polyphase
 
 Floats = NDArray[np.float64]
@@ -115,36 +116,55 @@ class _FileLeads:
 def quality_warnings(recording: Recording) -> tuple[QualityWarning, ...]:
     """Return the warnings on a recording, in the order of `QUALITY_WARNINGS`: none for a good one. Leads that the file
     does not have are named, and otherwise left out. Raises RecordingError if no lead can be used."""
-    signal = standard_leads(recording, "mV")
-    leads = _file_leads(signal)
-    found = [*_lead_list_warnings(signal, leads)]
-    seconds = signal.values.shape[1] / signal.sampling_frequency
+    frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
+    repairs, (spread, *stretches) = _examined_parts(recording)
+    leads = _file_leads(repairs, samples)
+    found = [*_lead_list_warnings(repairs, leads)]
+    seconds = samples / frequency
     if seconds < SHORT_SECONDS:
         found.append(QualityWarning("short", detail=f"{seconds:.3g} s"))
-    scale, unit_warnings = _unit(signal.values, leads.complete)
+    scale, unit_warnings = _unit(spread[leads.complete])
     if seconds < MIN_SECONDS:
         stretches = []
+    examined = [[*_examine(part * scale, frequency, leads)] for part in stretches]
+    return _in_order([*found, *unit_warnings, *_in_most(examined)])
+
+
+def _examined_parts(recording: Recording) -> tuple[tuple[Repair, ...], list[NDArray[np.float32]]]:
+    """Return the repairs of the standard leads and the parts (12, samples) in mV that are examined: samples from the
+    whole recording, then the whole signal, or evenly spread stretches of a long one."""
+    frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
+    parts = [slice(None, None, max(samples // SIZE_SAMPLES, 1))]
+    if samples <= WHOLE_SECONDS * frequency:
+        parts.append(slice(None))
     else:
-        stretches = [[*_examine(part * scale, signal.sampling_frequency, leads)] for part in _stretches(signal)]
-    return _in_order([*found, *unit_warnings, *_in_most(stretches)])
+        length = round(STRETCH_SECONDS * frequency)
+        starts = np.linspace(0, samples - length, STRETCHES).astype(np.intp)
+        parts += [slice(start, start + length) for start in starts.tolist()]
+    if samples < LONG:
+        signal = standard_leads(recording, "mV")
+        return signal.repairs, [signal.values[:, part] for part in parts]
+    repairs, leads = lead_by_lead(recording, "mV")
+    rows = [[lead[0, part].copy() for part in parts] for lead in leads]
+    return repairs, [np.stack(part) for part in zip(*rows, strict=True)]
 
 
-def _file_leads(signal: Signal) -> _FileLeads:
-    constant = _repaired(signal, "lead-flat", "lead-without-values")
-    saturated = _repaired(signal, "lead-saturated")
-    present = ~_repaired(signal, "lead-missing", "lead-derived") & ~constant & ~saturated
+def _file_leads(repairs: Sequence[Repair], samples: int) -> _FileLeads:
+    constant = _repaired(repairs, "lead-flat", "lead-without-values")
+    saturated = _repaired(repairs, "lead-saturated")
+    present = ~_repaired(repairs, "lead-missing", "lead-derived") & ~constant & ~saturated
     gaps = np.zeros(len(STANDARD_LEADS), bool)
-    for repair in signal.repairs:
+    for repair in repairs:
         if repair.name == "samples-interpolated":
             for number, lead in re.findall(r"(\d+) of ('[^']*')", repair.detail):
-                if int(number) > MAX_GAP * signal.values.shape[1]:
+                if int(number) > MAX_GAP * samples:
                     gaps |= _named([lead])
     return _FileLeads(constant, saturated, present, present & ~gaps)
 
 
-def _repaired(signal: Signal, *names: str) -> Booleans:
+def _repaired(repairs: Sequence[Repair], *names: str) -> Booleans:
     """Return which of the standard leads, (12,), have one of the repairs."""
-    return _named(lead for each in signal.repairs if each.name in names for lead in each.detail.split(", "))
+    return _named(lead for each in repairs if each.name in names for lead in each.detail.split(", "))
 
 
 def _named(leads: Iterable[str]) -> Booleans:
@@ -152,14 +172,14 @@ def _named(leads: Iterable[str]) -> Booleans:
     return np.array([lead in found for lead in STANDARD_LEADS])
 
 
-def _lead_list_warnings(signal: Signal, leads: _FileLeads) -> Iterator[QualityWarning]:
+def _lead_list_warnings(repairs: Sequence[Repair], leads: _FileLeads) -> Iterator[QualityWarning]:
     """Warn of leads without values in the file, of leads that it lacks, and of leads without names."""
     unusable = leads.constant | leads.saturated
     yield from _lead_warnings("flat", leads.constant)
     yield from _lead_warnings("cut-off", leads.saturated)
-    yield from _lead_warnings("leads-missing", _repaired(signal, "lead-missing") & ~unusable)
-    yield from _lead_warnings("leads-computed", _repaired(signal, "lead-derived") & ~unusable)
-    if any(repair.name == "leads-by-position" for repair in signal.repairs):
+    yield from _lead_warnings("leads-missing", _repaired(repairs, "lead-missing") & ~unusable)
+    yield from _lead_warnings("leads-computed", _repaired(repairs, "lead-derived") & ~unusable)
+    if any(repair.name == "leads-by-position" for repair in repairs):
         yield QualityWarning("leads-by-position")
 
 
@@ -177,25 +197,14 @@ def _in_order(found: Iterable[QualityWarning]) -> tuple[QualityWarning, ...]:
     return tuple(merged[name] for name in QUALITY_WARNINGS if name in merged)
 
 
-def _unit(values: NDArray[np.float32], leads: Booleans) -> tuple[float, list[QualityWarning]]:
-    """Return what makes mV of the samples if their unit looks wrong, and the warning."""
-    step = max(values.shape[1] // SIZE_SAMPLES, 1)
-    size = typical_size(values[leads, ::step]) if leads.any() else 0.0
+def _unit(values: NDArray[np.float32]) -> tuple[float, list[QualityWarning]]:
+    """Return what makes mV of the samples (leads, samples) if their unit looks wrong, and the warning."""
+    size = typical_size(values) if len(values) else 0.0
     unit = likely_unit(size)
     if unit is None:
         return 1.0, []
     detail = f"the samples look like {_UNITS[unit]}, since their typical size would be {size:.2g} mV"
     return MILLIVOLTS.get(unit, 1.0), [QualityWarning("unit", detail=detail)]
-
-
-def _stretches(signal: Signal) -> Iterator[NDArray[np.float32]]:
-    """Return the whole signal, or evenly spread parts of a long one."""
-    values, frequency = signal.values, signal.sampling_frequency
-    if values.shape[1] <= WHOLE_SECONDS * frequency:
-        return iter((values,))
-    length = round(STRETCH_SECONDS * frequency)
-    starts = np.linspace(0, values.shape[1] - length, STRETCHES).astype(np.intp)
-    return (values[:, start : start + length] for start in starts.tolist())
 
 
 def _in_most(stretches: list[list[QualityWarning]]) -> list[QualityWarning]:

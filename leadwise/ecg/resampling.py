@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from fractions import Fraction
 from functools import lru_cache
@@ -16,6 +17,7 @@ KAISER_BETA = 5.65  # 60 dB
 MAX_PATTERN = 1 << 16  # phases times half width: up to here all phases of a pair of frequencies are kept, in 2 MB
 BLOCK = 64  # target samples in one matrix product; more or fewer were slower at 500 Hz
 PHASES = 2048  # of the filter in a sample of the lower frequency, if a pair of frequencies has too many of its own
+FRAMES_ELEMENTS = 1 << 22  # source samples of a lead that are copied for the products at once: hours of ECG, 16 MB
 GATHERED_ELEMENTS = 1 << 18  # source samples of a lead that are gathered at once in that case
 Float32 = NDArray[np.float32]
 
@@ -104,10 +106,13 @@ def _by_frames(signal: Float32, ratio: Fraction, half: int) -> Float32:
     padded = _mirrored(signal, half, max(frames * down, samples) + 2 * half)
     strides = (padded.strides[0], down * padded.strides[1], padded.strides[1])
     windows = np.lib.stride_tricks.as_strided(padded, (leads, frames, span), strides, writeable=False)
-    result = np.empty((leads * frames, up), np.float32)
-    for start, first, weights in _frame_weights(ratio, half):
-        part = windows[:, :, first : first + len(weights)].reshape(leads * frames, -1)  # a copy: frames overlap
-        result[:, start : start + BLOCK] = part @ weights
+    result = np.empty((leads, frames, up), np.float32)
+    at_once = max(FRAMES_ELEMENTS // span, 1)
+    for frame, block in itertools.product(range(0, frames, at_once), _frame_weights(ratio, half)):
+        start, first, weights = block
+        rows = slice(frame, frame + at_once)
+        part = windows[:, rows, first : first + len(weights)].reshape(-1, len(weights))  # a copy: frames overlap
+        result[:, rows, start : start + BLOCK] = (part @ weights).reshape(leads, -1, weights.shape[1])
     return np.ascontiguousarray(result.reshape(leads, frames * up)[:, :length])
 
 

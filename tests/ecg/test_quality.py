@@ -156,6 +156,12 @@ def test_a_wrong_sampling_frequency_is_named(good: Millivolts, declared: float, 
     assert in_words(long, rate=declared)["sampling-frequency"] == words
 
 
+def test_bradycardia_is_no_wrong_sampling_frequency() -> None:
+    for seed in (20, 22, 49, 59):  # RR interval and T fit twice the frequency, QRS does not
+        ecg = simulate("426627000", seed, 500, 10)
+        assert "sampling-frequency" not in in_words(ecg + np.random.default_rng(seed).normal(0, 0.005, ecg.shape))
+
+
 def with_pauses(samples: int) -> Millivolts:
     """Return ten equal beats at 500 Hz, one in so many samples."""
     beat = simulate("426783006", 3, 500, 10, noise=0)[:, 802:1152].astype(np.float64)
@@ -234,6 +240,17 @@ def test_of_a_long_recording_most_stretches_count(good: Millivolts) -> None:
     assert in_words(long) == {}
     long[:, :100000] = RANDOM.normal(0, 1, (12, 100000))
     assert "hardly-an-ecg" in in_words(long)
+
+
+@pytest.mark.parametrize("leads", [STANDARD_LEADS, STANDARD_LEADS[1:9]], ids=len)
+def test_leads_that_are_computed_one_by_one_get_the_same_warnings(
+    good: Millivolts, leads: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    long = np.tile(good, (1, 8))[: len(leads)]
+    long[1], long[2] = 0, RANDOM.normal(0, 1, long.shape[1])
+    expected = in_words(long, leads)
+    monkeypatch.setattr(quality, "LONG", 1000)
+    assert len(expected) > 1 and in_words(long, leads) == expected
 
 
 @pytest.mark.parametrize(("rate", "seconds"), [*itertools.product([20, 25, 60, 257], [1, 2, 7, 70]), (20000, 2.5)])

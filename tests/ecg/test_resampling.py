@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from leadwise.ecg import resampling
 from leadwise.ecg.leads import standard_leads
 from leadwise.ecg.preprocessing import prepare
 from leadwise.ecg.recording import read_recording
@@ -69,6 +70,15 @@ class TestBothMethods:
     def test_impossible_frequencies_are_refused(self, resample, frequency: float) -> None:
         with pytest.raises(ValueError, match="cannot resample"):
             resample(np.zeros((12, 100)), frequency, 257)
+
+
+@pytest.mark.parametrize("frequency", [250.0, 500.0])
+def test_frames_that_are_resampled_in_parts_give_the_same(frequency: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    values = random_counts(2, 20_000).astype(np.float32)
+    whole = resample_polyphase(values, frequency, 128)
+    monkeypatch.setattr(resampling, "FRAMES_ELEMENTS", 5000)
+    in_parts = resample_polyphase(values, frequency, 128)
+    np.testing.assert_allclose(in_parts, whole, rtol=0, atol=0.01)  # products of fewer rows may round differently
 
 
 def tone(hertz: float, frequency: float, seconds: float, phase: float = 0.0) -> NDArray[np.float64]:

@@ -158,6 +158,10 @@ def read_wfdb(header: Header, paths: Mapping[str, str], repairs: RepairLog) -> N
         own = [part for part, lead in zip(formats, header.leads, strict=True) if lead.file == name]
         there = _check_size(Path(path), own, frames, repairs)
         frames = there if frames is None else frames
+    if len(paths) == 1 and {part[:3] for part in formats} == {("16", 1, 0)}:  # as wfdb does, in half of its memory
+        raw = read_bytes(next(iter(paths.values())), MAX_SIGNAL_BYTES)
+        count = (frames or 0) * len(formats)
+        return np.frombuffer(raw, "<i2", count, formats[0].offset).reshape(-1, len(formats)).T
     leads = _read_frames(header, paths, formats, frames or 0)
     samples = max(map(len, leads), default=0)
     for row, lead in enumerate(leads):

@@ -236,7 +236,19 @@ def test_a_record_is_read_without_a_temporary_folder(tmp_path: Path, monkeypatch
 def test_a_path_that_names_several_places_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a::b").mkdir()
     with pytest.raises(RecordingError, match="'::' in the path"):
-        read_recording(write_wfdb(tmp_path / "a::b", np.arange(200).reshape(100, 2), ["16", "16"]))
+        read_recording(write_wfdb(tmp_path / "a::b", np.arange(200).reshape(100, 2), ["212", "212"]))
+
+
+@pytest.mark.parametrize("frames", [None, 40])
+def test_one_file_of_16_bits_is_read_as_wfdb_does(tmp_path: Path, frames: int | None) -> None:
+    counts = np.random.default_rng(4).integers(-32768, 32767, (50, 3)).astype("<i2")
+    (tmp_path / "rec.dat").write_bytes(b"x" * 6 + counts.tobytes() + b"y")
+    lines = [f"rec.dat 16+6 200/mV 16 0 {first} 0 0 {lead}" for lead, first in zip(LEADS, counts[0], strict=False)]
+    (tmp_path / "rec.hea").write_text("\n".join([f"rec 3 250 {frames or ''}", *lines]))
+    found = read_recording(tmp_path / "rec").counts.T
+    assert np.array_equal(found, counts[:frames])
+    if frames:
+        assert np.array_equal(found, wfdb.rdrecord(tmp_path / "rec", physical=False).d_signal)
 
 
 @pytest.mark.parametrize("frames", [8, 20])
