@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -47,6 +48,8 @@ def predict_with(model_folder: str, records: tuple[str, ...], options: Predictio
 
 def load(folder: Path | None, options: NetworkOptions) -> Model:
     """Load the model of a folder, or the included one. Raises ModelError."""
+    # before torch is imported: its threads wait without turning a core, or loading takes thrice as long on a busy machine
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from leadwise.model.ensemble import load_model
     from leadwise.model.folder import PRETRAINED
     from leadwise.network.devices import choose_processor
