@@ -28,6 +28,7 @@ from leadwise.model.ensemble import Model
 from leadwise.model.prediction import Prediction
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.options import DriverOptions
+from leadwise.util.errors import LeadwiseError
 from leadwise.util.progress import log, track
 from leadwise.util.text import printable
 
@@ -81,7 +82,7 @@ def score_recordings(
             yield from _score(model, [future.result() for future in now])
 
 
-class UnusableRecordingError(Exception):
+class UnusableRecordingError(LeadwiseError):
     """Raised in a strict run for a recording that cannot be used."""
 
 
