@@ -8,6 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -34,6 +35,13 @@ class _Commands(click.Group):
             return None
         found: click.Command = getattr(import_module(f"leadwise.commands.{name}"), name)
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Import the command and call it."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:  # click would print an empty line
+            raise click.Abort from None
 
 
 def main(argv: Sequence[str] | None = None) -> int:
