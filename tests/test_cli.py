@@ -5,12 +5,16 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 import leadwise
+from leadwise import cli
 from leadwise.cli import COMMANDS, main
+from leadwise.model.folder import PRETRAINED
 from tests.commands import ROOT, run
 
 
@@ -91,3 +95,21 @@ def test_a_closed_pipe_leaves_no_traceback(argv: list[str], tmp_path: os.PathLik
     with os.fdopen(writer, "wb") as pipe:
         done = subprocess.run(command, cwd=ROOT, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
     assert done.stderr == ""
+
+
+def test_ctrl_c_while_a_command_is_imported_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(name: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli, "import_module", interrupted)
+    assert main(["predict", "x"]) == 130
+    assert capsys.readouterr().err == "leadwise predict: interrupted\n"
+
+
+def test_an_installed_package_has_the_command_and_the_included_model() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    assert project["project"]["scripts"] == {"leadwise": "leadwise.cli:main"}
+    assert "pretrained/*" in project["tool"]["setuptools"]["package-data"]["leadwise"]
+    assert PRETRAINED.is_relative_to(Path(leadwise.__file__).parent) and (PRETRAINED / "model.json").is_file()

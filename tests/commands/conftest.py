@@ -23,9 +23,9 @@ def ecgs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def trained(ecgs: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a model of recipe `tiny`, trained in this process, with report and card."""
+    """Return a model of recipe `tiny`, trained in this process, without pages."""
     folder = tmp_path_factory.mktemp("trained")
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(RECIPES, "tiny", TINY)
-        team_code.training_code(str(ecgs), str(folder), TrainingOptions(recipe="tiny", jobs=1, threads=1))
+        team_code.training_code(str(ecgs), str(folder), TrainingOptions(recipe="tiny", jobs=1, threads=1, pages=False))
     return folder

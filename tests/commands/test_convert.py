@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from leadwise import cli
+from leadwise.ecg.files import challenge_files
 from leadwise.ecg.recording import read_recording
 from tests.commands import run
 
@@ -48,3 +50,37 @@ def test_nothing_is_overwritten(
     assert cli.main(["convert", *(str(ecgs / file) for file in files), target]) == 2
     assert named in capsys.readouterr().err
     assert {path: path.read_bytes() for path in ecgs.iterdir()} == before and not list(tmp_path.iterdir())
+
+
+def test_of_a_folder_every_ecg_is_converted_and_repairs_are_named(
+    ecgs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "some" / "site").mkdir(parents=True)
+    for ending in (".hea", ".mat"):
+        (tmp_path / "some" / f"E00001{ending}").write_bytes((ecgs / f"E00001{ending}").read_bytes())
+    (tmp_path / "some" / "site" / "table.csv").write_text("I,II\n" + "0.1,0.2\n0.3,-0.1\n" * 2000)
+    header = (tmp_path / "some" / "E00001.hea").read_text()
+    (tmp_path / "some" / "E00001.hea").write_text(header.replace("#Sex: ", "#Sex: x"))
+    assert cli.main(["convert", str(tmp_path / "some"), str(tmp_path / "new"), "--sampling-frequency", "250"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("E00001.hea (repairs: unreadable-sex)") and "table.hea (repairs: " in lines[1]
+    table = read_recording(tmp_path / "new" / "table")
+    assert (table.sampling_frequency, table.lead_names) == (250, ("I", "II"))
+
+
+def test_a_failure_leaves_no_half_of_a_recording(
+    ecgs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(path: Path, text: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", str(path))
+
+    monkeypatch.setattr(challenge_files, "write_text", full)
+    assert cli.main(["convert", str(ecgs / "E00001"), str(tmp_path)]) == 1
+    assert "No space left" in capsys.readouterr().err and not list(tmp_path.iterdir())
+
+
+def test_two_files_of_one_written_name_are_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("a b.csv", "a_b.csv"):  # a record's name has no blank
+        (tmp_path / name).write_text("I,II\n0.1,0.2\n")
+    assert cli.main(["convert", str(tmp_path / "a b.csv"), str(tmp_path / "a_b.csv"), str(tmp_path / "new")]) == 2
+    assert "would both be" in capsys.readouterr().err and not (tmp_path / "new").exists()

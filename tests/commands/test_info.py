@@ -9,12 +9,14 @@ from pathlib import Path
 import pytest
 
 from leadwise import cli
-from tests.commands import run
+from leadwise.report.card import model_card
+from leadwise.report.training_page import read_training
 from tests.model.models import edit, write_model
 
 
-def test_the_included_model_is_described_in_a_few_lines() -> None:
-    printed = run("-m", "leadwise", "info", "pretrained").stdout
+def test_the_included_model_is_described_in_a_few_lines(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["info", "pretrained"]) == 0
+    printed = capsys.readouterr().out
     for words in (
         "pretrained: recipe robust", "3,314 recordings", "PTB-XL", "challenge metric 0.546", "expected reward",
         "Not a medical device", "Not in the training data: bradycardia, premature ventricular contractions",
@@ -25,9 +27,9 @@ def test_the_included_model_is_described_in_a_few_lines() -> None:
 
 def test_the_score_has_the_interval_of_the_card(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(trained)]) == 0
-    score, low, high = re.search(
-        r"challenge metric \| (\S+) \((\S+) to (\S+)\)", (trained / "model_card.md").read_text()
-    ).groups()
+    training = read_training(trained, None)
+    card = model_card(training.metadata, training.outputs, training.scores)
+    score, low, high = re.search(r"challenge metric \| (\S+) \((\S+) to (\S+)\)", card).groups()
     printed = capsys.readouterr().out
     assert f"challenge metric {score} (95 % interval {low} to {high})" in printed
     assert "24 recordings" in printed and "votes by its thresholds" in printed

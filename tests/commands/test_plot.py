@@ -7,15 +7,14 @@ from pathlib import Path
 import pytest
 
 from leadwise import cli
-from tests.commands import run
 from tests.model.models import write_model
 
 
-def test_it_draws_the_sheet_that_predict_draws(ecgs: Path, tmp_path: Path) -> None:
+def test_it_draws_the_sheet_that_predict_draws(ecgs: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_model(tmp_path / "model")
     more = ("--model", str(tmp_path / "model"), "--no-evidence")
-    done = run("-m", "leadwise", "plot", ecgs / "E00001", tmp_path / "one.svg", *more)
-    assert (done.stdout, done.stderr) == ("", "")
+    assert cli.main(["plot", str(ecgs / "E00001"), str(tmp_path / "one.svg"), *more]) == 0
+    assert capsys.readouterr() == ("", "")
     assert cli.main(["predict", str(ecgs / "E00001"), *more, "--plot", str(tmp_path / "two.svg")]) == 0
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
 

@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 import get_12ECG_score
+import leadwise
 from leadwise import cli
-from tests.commands import ROOT, run
+from tests.commands import ROOT
 from tests.model.models import write_model
 
 
@@ -23,10 +24,35 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_without_a_model_the_included_one_answers(ecgs: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    printed = run("-m", "leadwise", "predict", ecgs / "E00001.hea").stdout
-    assert get_12ECG_score.main(["pretrained", str(ecgs / "E00001.hea")]) == 0
-    assert printed == capsys.readouterr().out and "sinus rhythm" in printed
+def test_without_a_model_the_included_one_answers_and_its_site_is_doubted_once(
+    ecgs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    records = [str(ecgs / "E00001.hea"), str(ecgs / "E00002")]
+    assert cli.main(["predict", *records]) == 0
+    printed = capsys.readouterr()
+    assert get_12ECG_score.main(["pretrained", *records]) == 0
+    assert capsys.readouterr() == (printed.out, printed.err.replace("leadwise predict", "get_12ECG_score.py"))
+    assert "sinus rhythm" in printed.out
+    assert printed.err.startswith("leadwise predict: ") and printed.err.count("PTB-XL's prevalences") == 1
+    assert cli.main(["predict", *records, "--site", "unknown"]) == 0
+    assert "PTB-XL" not in capsys.readouterr().err
+
+
+def test_a_table_is_answered_and_drawn_at_the_sampling_frequency_of_the_option(
+    ecgs: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recording = leadwise.read(ecgs / "E00001")
+    rows = [recording.lead_names, *(recording.counts / 1000).T.tolist()]  # mV
+    table = tmp_path / "ecg.csv"
+    table.write_text("\n".join(",".join(map(str, row)) for row in rows) + "\n")
+    arguments = ["predict", str(table), "--model", str(model), "--json"]
+    assert cli.main(arguments) == 1
+    assert "sampling frequency" in json.loads(capsys.readouterr().out)["error"]
+    picture = tmp_path / "ecg.svg"
+    assert cli.main([*arguments, "--sampling-frequency", "250", "--plot", str(picture), "--no-evidence"]) == 0
+    line = json.loads(capsys.readouterr().out)
+    assert (line["name"], line["recording"]["sampling_frequency_hz"], line["error"]) == ("ecg", 250, None)
+    assert picture.exists()
 
 
 @pytest.mark.parametrize("options", [[], ["--json"], ["--json", "--evidence"]])

@@ -1,24 +1,21 @@
-"""`leadwise report` writes the pages that the training wrote."""
+"""`leadwise report` and python -m leadwise.report write the pages of a model folder anew."""
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import pytest
 
 from leadwise import cli
-from tests.commands import run
-
-PAGES = ("report.html", "model_card.md")
+from leadwise.report import training_page
 
 
-def test_it_writes_the_pages_of_the_training_again(trained: Path, ecgs: Path, tmp_path: Path) -> None:
-    copy = shutil.copytree(trained, tmp_path / "model")
-    for name in PAGES:
-        (copy / name).unlink()
-    run("-m", "leadwise.report", copy, ecgs)
-    assert all((copy / name).read_bytes() == (trained / name).read_bytes() for name in PAGES)
+@pytest.mark.parametrize("data", [[], ["ecgs"]])
+def test_it_passes_the_folders_to_the_pages(data: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[object, ...]] = []
+    monkeypatch.setattr(training_page, "write_pages", lambda *arguments: calls.append(arguments))
+    assert cli.main(["report", "model", *data]) == 0
+    assert calls == [(Path("model"), data[0] if data else None)]
 
 
 def test_a_folder_without_a_model_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

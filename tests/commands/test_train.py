@@ -12,7 +12,6 @@ import train_model
 from leadwise import cli
 from leadwise.options import TrainingOptions
 from leadwise.training import run as run_module
-from tests.commands import run
 
 
 @pytest.mark.parametrize("command", [train_model.main, lambda argv: cli.main(["train", *argv])])
@@ -30,6 +29,6 @@ def test_it_passes_folders_and_options_to_the_training(
     assert model.is_dir()
 
 
-def test_a_failure_is_one_line(tmp_path: Path) -> None:
-    failed = run("-m", "leadwise", "train", tmp_path / "nowhere", tmp_path / "model", status=1)
-    assert failed.stderr == f"leadwise train: {tmp_path / 'nowhere'} is not a folder\n"
+def test_a_failure_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["train", str(tmp_path / "nowhere"), str(tmp_path / "model")]) == 1
+    assert capsys.readouterr().err == f"leadwise train: {tmp_path / 'nowhere'} is not a folder\n"

@@ -14,15 +14,15 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from leadwise import cli
-from tests.commands import run
 from tests.model.models import edit
 
 WEIGHTS = "fold1.safetensors"
 RESULTS = "validation.safetensors"
 
 
-def test_the_included_model_is_complete() -> None:
-    lines = run("-m", "leadwise", "verify", "pretrained").stdout.splitlines()
+def test_the_included_model_is_complete(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["verify", "pretrained"]) == 0
+    lines = capsys.readouterr().out.splitlines()
     assert [line.partition(":")[0] for line in lines] == [
         "model.json", "fold0.safetensors", "simulation_network.safetensors", RESULTS, "prediction",
     ]  # fmt: skip
