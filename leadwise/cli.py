@@ -28,9 +28,11 @@ class _Commands(click.Group):
     """A group whose commands are imported by name, in the order of `COMMANDS`."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the help."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        """Import a command; return None for an unknown name."""
         if name not in COMMANDS:
             return None
         found: click.Command = getattr(import_module(f"leadwise.commands.{name}"), name)
