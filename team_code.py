@@ -8,13 +8,13 @@ model. Loading (`leadwise.model.ensemble.load_model`): read the folder, check it
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from numpy.typing import NDArray
 
 from leadwise.challenge.classes import CODES
 from leadwise.command_line import from_environment
+from leadwise.commands.train import write_report
 from leadwise.model.ensemble import Model
 from leadwise.model.ensemble import load_model as load_model_folder
 from leadwise.model.scoring import score_arrays
@@ -46,13 +46,7 @@ def training_code(data_directory: str, model_directory: str, options: TrainingOp
         If the recordings or the options allow no training.
     """
     log_to_stdout()
-    train(data_directory, model_directory, options or from_environment(TrainingOptions), _write_report)
-
-
-def _write_report(model: Path, data: str) -> None:
-    from leadwise.report.training_page import write_pages  # here, since matplotlib starts slowly
-
-    write_pages(model, data)
+    train(data_directory, model_directory, options or from_environment(TrainingOptions), write_report)
 
 
 def load_model(model_folder: str, leads: Sequence[str] | None = None) -> Model:

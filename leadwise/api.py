@@ -28,18 +28,13 @@ from leadwise.model.parallel_scoring import score_in_parallel
 from leadwise.model.scoring import embed_recordings, score_recordings
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.network.devices import choose_processor
-from leadwise.result import Result, result_of
+from leadwise.result import SITE_WARNING, Result, result_of, site_is_assumed
 from leadwise.util.progress import log
 
 read = read_ecg
 
 __all__ = ["Classifier", "evaluate", "load", "read", "score"]
 
-SITE_WARNING = (
-    "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
-    " trained, and is answered with PTB-XL's prevalences; if it is from another hospital, load the model with"
-    " site='unknown' (--site unknown)"
-)
 _Path = str | os.PathLike[str]
 
 
@@ -203,10 +198,8 @@ class Classifier:
         return np.asarray(rows[0] if call.single else rows)
 
     def _warn_of_site(self, results: Sequence[Result]) -> None:
-        """Warn once if the shipped model takes a recording for one of its training hospital by looks alone."""
-        if self._site_warned or self.folder.resolve() != PRETRAINED.resolve() or self.model.site != "auto":
-            return
-        if any(result.error is None and not result.out_of_distribution for result in results):
+        """Warn once if the included model takes a recording for one of its training hospital."""
+        if not self._site_warned and any(site_is_assumed(self.model, result) for result in results):
             self._site_warned = True
             log.warning("%s", SITE_WARNING)
 

@@ -10,15 +10,14 @@ import difflib
 import os
 import sys
 from collections.abc import Callable, Sequence
-from functools import wraps
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 from click.core import ParameterSource
 
 from leadwise.options import KNOWN_VARIABLES, Kind, Option, Options, Origin
-from leadwise.util.text import escape_unprintable_output
+from leadwise.util.errors import LeadwiseError
+from leadwise.util.text import discard_output, emit, escape_unprintable_output
 
 PREFIX = "LEADWISE"
 Table = TypeVar("Table", bound=Options)
@@ -42,12 +41,14 @@ class _SwitchType(_KindType, click.types.BoolParamType):
     """The same for a pair of flags, for which click wants a boolean type."""
 
 
-class _Command(click.Command):
+class Command(click.Command):
     """A command whose option values arrive as one table, the keyword argument `options`."""
 
-    def __init__(self, *arguments: Any, table: type[Options], **more: Any) -> None:
+    def __init__(self, *arguments: Any, table: type[Options], example: str = "", **more: Any) -> None:
         super().__init__(*arguments, **more)
-        self.table = table
+        # by itself click would call the variables of a sub-command LEADWISE_PREDICT_DEVICE
+        self.context_settings["auto_envvar_prefix"] = PREFIX
+        self.table, self.example = table, example
         self.params += [_click_option(one) for one in table.table()]
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -55,8 +56,14 @@ class _Command(click.Command):
         try:
             ctx.params["options"] = self._table(ctx)
             return super().invoke(ctx)
+        except click.UsageError as error:
+            error.ctx = error.ctx or ctx
+            raise
         except KeyboardInterrupt:  # click would print an empty line
             raise click.Abort from None
+        except BrokenPipeError:  # nobody reads what it prints last
+            discard_output()
+            return 0
 
     def _table(self, ctx: click.Context) -> Options:
         """Move the values of the options from the context to a table."""
@@ -71,26 +78,33 @@ class _Command(click.Command):
                 values[one.name] = value
         return self.table(origins=origins, **values)
 
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the example, and how flags and variables relate."""
+        notes = [f"Example: {ctx.command_path} {self.example}"] if self.example else []
+        notes += ["A flag wins over its variable."] if self.table.table() else []
+        for note in notes:
+            formatter.write_paragraph()
+            with formatter.indentation():
+                formatter.write_text(note)
 
-def command(table: type[Options], help: str) -> Callable[[Callable[..., int | None]], Callable[..., int]]:
+
+def command(table: type[Options], help: str, example: str = "") -> Callable[[Callable[..., int | None]], Command]:
     """Make a click command of a function that takes positional arguments and `options`, an instance of `table`.
 
-    The function returns its exit status, or None for 0. The command returns the status instead of exiting, prints one
-    line for a ValueError, OSError or usage error, and reads `sys.argv` if it is called without arguments.
+    The function returns its exit status, or None for 0. `example` are arguments, without the name of the command.
     """
 
-    def decorate(function: Callable[..., int | None]) -> Callable[..., int]:
-        name = Path(function.__code__.co_filename).name
-        made = _Command(name, callback=function, table=table, help=help, epilog="A flag wins over its variable.")
+    def decorate(function: Callable[..., int | None]) -> Command:
+        made = Command(function.__name__, callback=function, table=table, example=example, help=help)
         made.params = [*reversed(getattr(function, "__click_params__", [])), *made.params]
-
-        @wraps(function)
-        def run(argv: Sequence[str] | None = None) -> int:
-            return _run(made, sys.argv[1:] if argv is None else argv)
-
-        return run
+        return made
 
     return decorate
+
+
+def kind_argument(name: str, kind: Kind) -> Callable[[Callable[..., int | None]], Callable[..., int | None]]:
+    """Declare a positional argument whose text is checked and converted as a `Kind` says."""
+    return click.argument(name, type=_KindType(kind), metavar=name.upper())
 
 
 def from_environment(table: type[Table]) -> Table:
@@ -98,10 +112,10 @@ def from_environment(table: type[Table]) -> Table:
 
     Exits with status 2 and one line on standard error for an unknown variable or an invalid value.
     """
-    empty = _Command("", callback=lambda options: options, table=table)
+    empty = Command("", callback=lambda options: options, table=table)
     try:
         _check_variables()
-        with empty.make_context("", [], auto_envvar_prefix=PREFIX) as context:
+        with empty.make_context("", []) as context:
             options: Table = empty.invoke(context)
             return options
     except click.UsageError as error:
@@ -109,21 +123,27 @@ def from_environment(table: type[Table]) -> Table:
         raise SystemExit(2) from None
 
 
-def _run(made: click.Command, argv: Sequence[str]) -> int:
+def run(made: click.Command, name: str, argv: Sequence[str] | None = None) -> int:
+    """Run a command, or a group of them, as the process's own with the arguments of the process, and return the exit
+    status. A failure, a usage error and Ctrl-C are one line on standard error, which begins with the command's name."""
     escape_unprintable_output()
+    argv = sys.argv[1:] if argv is None else [*argv]
+    path = " ".join([name, *argv[:1]]) if isinstance(made, click.Group) else name
     try:
         if "--help" not in argv:
             _check_variables()
-        status = made.main([*argv], made.name, standalone_mode=False, auto_envvar_prefix=PREFIX)
-        return int(status or 0)
+        status = int(made.main(argv, name, standalone_mode=False) or 0)
+        emit("")  # what is still buffered
+        return status
     except click.UsageError as error:
-        print(f"{made.name}: error: {_message(error)} (--help lists the options)", file=sys.stderr)
+        shown = error.ctx.command_path if error.ctx else name
+        print(f"{shown}: error: {_message(error)} (--help lists the options)", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, click.Abort):
-        print(f"{made.name}: interrupted", file=sys.stderr)
+        print(f"{path}: interrupted", file=sys.stderr)
         return 130
-    except (ValueError, OSError) as error:
-        print(f"{made.name}: {error}", file=sys.stderr)
+    except (LeadwiseError, ValueError, OSError) as error:
+        print(f"{path}: {' '.join(line.strip() for line in str(error).splitlines())}", file=sys.stderr)
         return 1
 
 

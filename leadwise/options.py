@@ -7,6 +7,7 @@ commands from these tables; a program may construct a table directly, which need
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -52,11 +53,13 @@ def file(*endings: str) -> Kind:
 
 STATES = dict.fromkeys(("1", "yes", "true", "on"), True) | dict.fromkeys(("0", "no", "false", "off"), False)
 STATES_IN_WORDS = "1 or 0 (yes or no, true or false, on or off)"
+PICTURE = file(".png", ".svg", ".pdf")
 SWITCH = Kind("", STATES_IN_WORDS, lambda text: text.lower() in STATES, lambda text: STATES[text.lower()], True)
 FOLDER = Kind("FOLDER", "the name of a folder", bool, Path)
 NUMBER = re.compile(r"[0-9]+(\.[0-9]+)?")
+PREFIXES = Kind("LIST", "prefixes with commas between them", bool, lambda text: tuple(text.split(",")))
+FACTOR = Kind("X", "a number of at least 0", NUMBER.fullmatch, float)
 HOURS = Kind("HOURS", "a number of hours above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
-
 HERTZ = Kind("HZ", "a number of Hz above 0", lambda text: NUMBER.fullmatch(text) and float(text), float)
 
 
@@ -134,7 +137,7 @@ class Options:
 
 @dataclass(frozen=True, kw_only=True)
 class EvaluatorOptions(Options):
-    """The options of evaluate_12ECG_score.py."""
+    """The options of evaluate_12ECG_score.py and `leadwise evaluate`."""
 
     report: Path | None = option(file(".html"), "write a page with all figures and pictures", None, "none")  # noqa: RUF009
 
@@ -151,6 +154,15 @@ class NetworkOptions(Options):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReadingOptions(Options):
+    """The options of everything that reads single files; by itself those of `leadwise convert`."""
+
+    sampling_frequency: float | None = option(
+        HERTZ, "of CSV and NumPy files that do not state it", None, "none: such files cannot be used"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelOptions(NetworkOptions):
     """The options of everything that predicts; by itself those of `load_model` in team_code.py."""
 
@@ -162,21 +174,42 @@ class ModelOptions(NetworkOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
-class FileOptions(ModelOptions):
+class FileOptions(ModelOptions, ReadingOptions):
     """The options of everything that predicts from files."""
 
-    sampling_frequency: float | None = option(
-        HERTZ, "of CSV and NumPy files that do not state it", None, "none: such files cannot be used"
+
+@dataclass(frozen=True, kw_only=True)
+class DefaultModelOptions(Options):
+    """The option of commands that take the included model if none is named."""
+
+    model: Path | None = option(FOLDER, "folder with a trained model", None, "the included model")  # noqa: RUF009
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvidenceOptions(FileOptions):
+    """The options of everything that draws a sheet."""
+
+    evidence: bool | None = option(
+        SWITCH, "find the leads and seconds that support a finding", None, "on for a sheet, otherwise off"
     )
 
 
 @dataclass(frozen=True, kw_only=True)
-class PredictionOptions(FileOptions):
+class PredictionOptions(EvidenceOptions):
     """The options of get_12ECG_score.py."""
 
     json: bool = option(SWITCH, "print one line of JSON per recording; docs/command-line.md describes it", False)
-    plot: Path | None = option(file(".png", ".svg", ".pdf"), "draw the ECG sheet of one recording", None, "none")  # noqa: RUF009
-    evidence: bool | None = option(SWITCH, "find the leads and seconds that support a finding", None, "on with --plot")
+    plot: Path | None = option(PICTURE, "draw the ECG sheet of one recording", None, "none")  # noqa: RUF009
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictOptions(PredictionOptions, DefaultModelOptions):
+    """The options of `leadwise predict`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotOptions(EvidenceOptions, DefaultModelOptions):
+    """The options of `leadwise plot`."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -188,7 +221,7 @@ class FolderOptions(NetworkOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class DriverOptions(FolderOptions, FileOptions):
-    """The options of driver.py."""
+    """The options of driver.py and `leadwise score`."""
 
     batch_size: int = option(whole(1), "recordings that go through the networks together", 64)
     problems: Path | None = option(file(), "CSV list of the recordings that cannot be used", None, "none")  # noqa: RUF009
@@ -196,16 +229,21 @@ class DriverOptions(FolderOptions, FileOptions):
     strict: bool = option(SWITCH, "stop at the first recording that cannot be used, with status 1", False)
 
 
+SEED = "seed of a training (folds, weights, windows, dropout) or of a simulation"
+SEED_DEFAULT = "the recipe's; 0 for a simulation"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingOptions(FolderOptions):
-    """The options of train_model.py, and of `training_code` in team_code.py. None: the value of the recipe."""
+    """The options of train_model.py, of `leadwise train`, and of `training_code` in team_code.py. None: the value of
+    the recipe."""
 
     recipe: str = option(choice(*RECIPES), "the method to train", DEFAULT_RECIPE)
     epochs: int | None = option(whole(1), "passes over the training part of a fold", None, "the recipe's")
     folds: int | None = option(whole(2), "parts of the data, each validates one network", None, "the recipe's")
     networks: int | None = option(whole(1), "networks of the ensemble, at most one per fold", None, "the recipe's")
     simulated: int | None = option(whole(0), "simulated ECGs for the initial weights", None, "the recipe's")
-    seed: int | None = option(whole(0), "seed of folds, weights, windows and dropout", None, "the recipe's")
+    seed: int | None = option(whole(0), SEED, None, SEED_DEFAULT)
     work: Path | None = option(FOLDER, "where prepared recordings are kept", None, "MODEL/checkpoint")  # noqa: RUF009
     max_hours: float = option(HOURS, "time limit; the model is complete by then, with fewer epochs if necessary", 68.0)
     init: Path | None = option(FOLDER, "start from the networks of this model folder", None, "new networks")  # noqa: RUF009
@@ -214,6 +252,24 @@ class TrainingOptions(FolderOptions):
     pages: bool = option(SWITCH, "write report.html and model_card.md to MODEL", True, "on")
 
 
+@dataclass(frozen=True, kw_only=True)
+class SimulationOptions(Options):
+    """The options of `leadwise simulate`."""
+
+    recordings: int | None = option(whole(1), "number of recordings", None, "none, it must be given")
+    seed: int | None = option(whole(0), SEED, None, SEED_DEFAULT)
+    sources: tuple[str, ...] = option(
+        PREFIXES, "databases, by the prefixes of their recordings; U: a foreign hospital, 300 Hz",
+        ("A", "E", "HR", "I", "Q", "S"), "A,E,HR,I,Q,S",
+    )  # fmt: skip
+    class_floor: float = option(FACTOR, "share of recordings that each diagnosis has at least, 0 to 1/24", 0.0)
+    noise: float = option(FACTOR, "factor of baseline wander, hum and muscle noise", 1.0)
+    longest: float = option(FACTOR, "cut longer recordings to this number of seconds", math.inf, "no limit")
+
+
 # All commands share one set of variables: LEADWISE_EPOCHS, set for the training, does not stop the driver.
-COMMANDS: tuple[type[Options], ...] = (TrainingOptions, DriverOptions, PredictionOptions, EvaluatorOptions)
+COMMANDS: tuple[type[Options], ...] = (
+    TrainingOptions, DriverOptions, PredictionOptions, PredictOptions, PlotOptions, EvaluatorOptions, SimulationOptions,
+    ReadingOptions,
+)  # fmt: skip
 KNOWN_VARIABLES = tuple(dict.fromkeys(one.variable for command in COMMANDS for one in command.table()))

@@ -12,11 +12,17 @@ from numpy.typing import NDArray
 
 from leadwise.challenge.classes import CODES, DIAGNOSES
 from leadwise.model.ensemble import Model
+from leadwise.model.folder import PRETRAINED
 from leadwise.model.prediction import Prediction
 from leadwise.util.text import printable
 
 NAMES = tuple(diagnosis.name for diagnosis in DIAGNOSES)
 ABBREVIATIONS = tuple(diagnosis.abbreviation for diagnosis in DIAGNOSES)
+SITE_WARNING: Final = (
+    "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
+    " trained, and is answered with PTB-XL's prevalences; if it is from another hospital, load the model with"
+    " site='unknown' (--site unknown)"
+)
 LIKELY: Final = 0.5  # probability from which a diagnosis is called likely: more probable than not
 
 
@@ -156,6 +162,12 @@ def result_of(model: Model, prediction: Prediction, name: str | None = None) -> 
         prediction.out_of_distribution,
         tuple(map(str, prediction.warnings)),
     )
+
+
+def site_is_assumed(model: Model, result: Result) -> bool:
+    """Return whether the included model took a recording for one of its training hospital by looks alone."""
+    is_included = model.origin is not None and model.origin.folder.resolve() == PRETRAINED.resolve()
+    return is_included and model.site == "auto" and result.error is None and not result.out_of_distribution
 
 
 def validation_accuracy(metadata: Mapping[str, Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:

@@ -14,8 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from leadwise.command_line import command, from_environment
-from leadwise.options import COMMANDS, DriverOptions, Options, TrainingOptions, cores
+from leadwise.command_line import command, from_environment, kind_argument
+from leadwise.command_line import run as run_command
+from leadwise.options import COMMANDS, PICTURE, DriverOptions, Options, TrainingOptions, cores
+from leadwise.util.errors import LeadwiseError
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +45,7 @@ def run(table: type[Options], argv: Sequence[str], environ: Mapping[str, str] | 
         called.append(values)
 
     with variables(environ):
-        status = main(list(argv))
+        status = run_command(main, "command", list(argv))
     return status, called[0] if called else None
 
 
@@ -156,12 +158,18 @@ def test_a_command_reads_the_arguments_of_the_process(monkeypatch: pytest.Monkey
 
     monkeypatch.setenv("LEADWISE_EPOCHS", "4")
     monkeypatch.setattr(sys, "argv", ["train", "data", "--folds", "3"])
-    assert main() == 3
+    assert run_command(main, "train") == 3
     assert called == [("data", 4, 3)]
 
 
 @pytest.mark.parametrize(
-    ("error", "status", "line"), [(ValueError("no"), 1, "no"), (KeyboardInterrupt(), 130, "interrupted")]
+    ("error", "status", "line"),
+    [
+        (ValueError("no"), 1, "no"),
+        (LeadwiseError("no:\n\tnever "), 1, "no: never"),
+        (click.UsageError("no"), 2, "error: no (--help lists the options)"),
+        (KeyboardInterrupt(), 130, "interrupted"),
+    ],
 )
 def test_a_failure_is_one_line_and_an_exit_status(
     error: BaseException, status: int, line: str, capsys: pytest.CaptureFixture[str]
@@ -170,8 +178,59 @@ def test_a_failure_is_one_line_and_an_exit_status(
     def main(options: Options) -> None:
         raise error
 
-    assert main([]) == status
-    assert capsys.readouterr().err.strip() == f"test_command_line.py: {line}"
+    assert run_command(main, "driver.py", []) == status
+    assert capsys.readouterr().err == f"driver.py: {line}\n"
+
+
+def test_a_failure_of_a_sub_command_begins_with_its_name(capsys: pytest.CaptureFixture[str]) -> None:
+    @command(TrainingOptions, "Fails.")
+    def train(options: TrainingOptions) -> None:
+        raise ValueError("no")
+
+    group = click.Group("leadwise", commands={"train": train})
+    assert run_command(group, "leadwise", ["train"]) == 1
+    assert capsys.readouterr().err == "leadwise train: no\n"
+    assert run_command(group, "leadwise", ["train", "--epoch", "3"]) == 2
+    assert capsys.readouterr().err.startswith("leadwise train: error: --epoch: no such option")
+    assert run_command(group, "leadwise", ["trian"]) == 2
+    assert capsys.readouterr().err.startswith("leadwise: error: No such command 'trian'.")
+
+
+def test_the_variables_of_a_sub_command_are_those_of_the_script(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen = []
+
+    @command(DriverOptions, "Scores.")
+    def score(options: DriverOptions) -> None:
+        seen.append(options.device)
+
+    monkeypatch.setenv("LEADWISE_DEVICE", "cpu")
+    assert run_command(score, "driver.py", []) == 0
+    assert run_command(click.Group("leadwise", commands={"score": score}), "leadwise", ["score"]) == 0
+    assert seen == ["cpu", "cpu"]
+
+
+def test_an_argument_is_checked_as_an_option_is(capsys: pytest.CaptureFixture[str]) -> None:
+    seen = []
+
+    @command(Options, "Draws.")
+    @kind_argument("picture", PICTURE)
+    def plot(picture: Path, options: Options) -> None:
+        seen.append(picture)
+
+    assert run_command(plot, "plot", ["ecg.PNG"]) == 0 and seen == [Path("ecg.PNG")]
+    assert run_command(plot, "plot", ["ecg.jpg"]) == 2
+    assert "'ecg.jpg' is not the name of a file that ends in .png, .svg, .pdf" in capsys.readouterr().err
+
+
+def test_help_ends_with_an_example_of_the_command_that_was_called(capsys: pytest.CaptureFixture[str]) -> None:
+    @command(DriverOptions, "Scores.", "pretrained ecgs")
+    def score(options: DriverOptions) -> None:
+        pass
+
+    assert run_command(score, "driver.py", ["--help"]) == 0
+    assert "Example: driver.py pretrained ecgs\n" in capsys.readouterr().out
+    assert run_command(click.Group("leadwise", commands={"score": score}), "leadwise", ["score", "--help"]) == 0
+    assert "Example: leadwise score pretrained ecgs\n" in capsys.readouterr().out
 
 
 def test_an_override_is_described_with_the_replaced_value_and_its_origin() -> None:
@@ -195,7 +254,12 @@ def test_an_option_that_replaces_nothing_is_not_described() -> None:
 
 @pytest.mark.parametrize("table", COMMANDS)
 def test_help_shows_flag_and_variable_of_every_option(table: type[Options], capsys: pytest.CaptureFixture[str]) -> None:
-    assert run(table, ["--help"], {"LEADWISE_QQQ": "1"}) == (0, None)
+    @command(table, "Does something.")
+    def main(options: Options) -> None:
+        pass
+
+    with variables({"LEADWISE_QQQ": "1"}):
+        assert run_command(main, "command", ["--help"]) == 0
     shown = "".join(capsys.readouterr().out.split())  # click breaks long lines
     for one in table.table():
         assert one.flag in shown

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.optimize import minimize
 from scipy.special import expit, logit
 
 from leadwise.challenge.metric import Booleans, Floats
@@ -47,6 +46,8 @@ def fit(labels: ArrayLike, probabilities: ArrayLike, ridge: float = RIDGE) -> Ca
     offset as far as the ridge allows. Raises ValueError if the shapes differ, there is no recording, ridge is not above
     0, or a probability is not in [0, 1].
     """
+    from scipy.optimize import minimize  # here, since it is slow to import and only a training fits
+
     labels, probabilities = np.asarray(labels, dtype=np.bool_), _check(probabilities)
     if labels.shape != probabilities.shape or len(labels) == 0:
         raise ValueError(f"labels {labels.shape} and probabilities {probabilities.shape} cannot be fitted")

@@ -25,6 +25,7 @@ from leadwise.decision.rules import Predictions
 from leadwise.ecg.acquisition import AcquisitionProfile
 from leadwise.network.se_resnet import SEResNet
 from leadwise.recipes import NetworkRecipe, Recipe
+from leadwise.util.errors import LeadwiseError
 from leadwise.util.files import atomic_write, flush_folder, sha256, write_json, write_text
 
 FORMAT = "leadwise model"
@@ -38,7 +39,7 @@ MAX_JSON_BYTES = 1 << 26  # of model.json
 PRETRAINED = Path(__file__).resolve().parents[1] / "pretrained"  # the model of the package
 
 
-class ModelError(Exception):
+class ModelError(LeadwiseError):
     """Raised for a folder that is not a usable model; names the file and the reason."""
 
 

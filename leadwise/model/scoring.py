@@ -27,6 +27,7 @@ from leadwise.model.prediction import Prediction
 from leadwise.model.read_ahead import ReadAhead, Task
 from leadwise.model.scoring_summary import ScoringSummary
 from leadwise.options import DriverOptions
+from leadwise.util.errors import LeadwiseError
 from leadwise.util.files import remove_partial_files
 from leadwise.util.progress import log, track
 from leadwise.util.text import printable
@@ -105,7 +106,7 @@ def _read_ahead(
     return ReadAhead(tasks, batch, jobs)
 
 
-class UnusableRecordingError(Exception):
+class UnusableRecordingError(LeadwiseError):
     """Raised in a strict run for a recording that cannot be used."""
 
 

@@ -6,22 +6,33 @@ import logging
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from tqdm import tqdm
 
-from leadwise.util.text import escape_unprintable_output
+from leadwise.util.text import discard_output, escape_unprintable_output
 
 Item = TypeVar("Item")
 log = logging.getLogger("leadwise")
 SECONDS_BETWEEN_LINES = 30.0
 
 
+class _LogLines(logging.StreamHandler[Any]):
+    """Print log lines; without a reader the work goes on in silence, since its results are files."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Discard the output if its reader has closed the pipe."""
+        if isinstance(sys.exc_info()[1], BrokenPipeError):
+            discard_output()
+        else:
+            super().handleError(record)
+
+
 def log_to_stdout() -> None:
     """Send log lines to standard output with the time of day; further calls have no effect."""
     if not log.handlers:
         escape_unprintable_output()
-        handler = logging.StreamHandler(sys.stdout)
+        handler = _LogLines(sys.stdout)
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%H:%M:%S"))
         log.addHandler(handler)
         log.setLevel(logging.INFO)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 
 
@@ -26,3 +27,18 @@ def escape_unprintable_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # not a notebook's
             stream.reconfigure(errors="backslashreplace")
+
+
+def emit(text: str) -> bool:
+    """Print text at once; return False if its reader has closed the pipe, as `head` does when it has enough."""
+    try:
+        print(text, end="", flush=True)
+        return True
+    except BrokenPipeError:
+        discard_output()
+        return False
+
+
+def discard_output() -> None:
+    """Discard standard output from now on: what is still buffered would fail once more when the process ends."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -148,12 +148,15 @@ def test_a_failure_exits_with_1_and_one_line_that_names_the_path(case, arguments
     assert named in result.stderr and len(result.stderr.splitlines()) == 1
 
 
-def test_the_command_imports_neither_torch_nor_scipy():
-    program = "import sys, evaluate_12ECG_score; print(sorted({'torch', 'scipy', 'wfdb'} & set(sys.modules)))"
+def test_the_command_imports_neither_torch_nor_scipy_nor_matplotlib(case, tmp_path):
+    arguments = [str(case[0]), str(case[1]), str(tmp_path / "scores.csv")]
+    program = f"""import sys, evaluate_12ECG_score
+status = evaluate_12ECG_score.main({arguments})
+print(status, sorted({{'torch', 'scipy', 'wfdb', 'matplotlib', 'jinja2'}} & set(sys.modules)))"""
     result = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, cwd=SCRIPT.parent, check=True
     )
-    assert result.stdout == "[]\n"
+    assert result.stdout == "0 []\n"
 
 
 # Files ----------------------------------------------------------------------------------------------------------

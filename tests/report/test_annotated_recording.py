@@ -218,6 +218,11 @@ def test_a_recording_that_cannot_be_read_has_no_sheet(folder: Path, tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_matplotlib_is_not_loaded_without_a_plot() -> None:
-    program = "import sys, get_12ECG_score; sys.exit('matplotlib' in sys.modules)"
+def test_neither_matplotlib_nor_the_training_is_loaded_without_a_plot(folder: Path) -> None:
+    arguments = [str(folder / "model"), str(folder / "ecgs" / "E00001"), "--json"]
+    program = f"""import sys
+from leadwise.command_line import run
+from leadwise.commands.predict import predict_with
+status = run(predict_with, "get_12ECG_score.py", {arguments})
+sys.exit(status or bool({{'matplotlib', 'jinja2', 'leadwise.training'}} & set(sys.modules)))"""
     run("-c", program)

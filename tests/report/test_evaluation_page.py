@@ -146,10 +146,6 @@ def test_text_of_files_never_becomes_markup(tmp_path: Path) -> None:
     assert "img" not in Page(text).tags and "&lt;img src=x onerror" in text and "<b>4" not in text
 
 
-def test_without_a_report_the_evaluator_loads_neither_torch_nor_matplotlib() -> None:
-    run("-c", "import sys, evaluate_12ECG_score; sys.exit(bool({'torch', 'matplotlib', 'jinja2'} & set(sys.modules)))")
-
-
 @pytest.mark.parametrize(
     ("name", "status", "message"), [("r.txt", 2, "ends in .html"), ("no/r.html", 1, "No such file")]
 )

@@ -18,7 +18,6 @@ from typing import Any
 
 import pytest
 
-import team_code
 import train_model
 from benchmarks.material import write_recordings
 from leadwise.challenge.classes import CODES
@@ -147,11 +146,11 @@ def command(
     monkeypatch: pytest.MonkeyPatch,
 ) -> Callable[[Path], str]:
     """Run train_model.py in this process with recipe `tiny`, which must fail; return its one line."""
-    training_code = team_code.training_code
+    train = run_module.train
     tiny = TrainingOptions(recipe="tiny", jobs=1, threads=1, pages=False)
 
     def run(model: Path) -> str:
-        monkeypatch.setattr(team_code, "training_code", lambda data, folder, options: training_code(data, folder, tiny))
+        monkeypatch.setattr(run_module, "train", lambda data, folder, options, report: train(data, folder, tiny))
         monkeypatch.setattr(logging, "raiseExceptions", False)  # the log's handler may have an earlier test's stream
         capsys.readouterr()
         assert train_model.main([str(tmp_path / "data"), str(model)]) == 1

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import logging
+import os
+import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -66,3 +69,19 @@ def test_the_log_goes_to_standard_output_once(
     log_to_stdout()
     logger.info("prepared %d recordings", 3)
     assert capsys.readouterr().out[8:] == " prepared 3 recordings\n"
+
+
+def test_a_log_that_nobody_reads_ends_in_silence(tmp_path: Path) -> None:
+    program = """import os, sys
+from leadwise.util.progress import log, log_to_stdout
+log_to_stdout()
+log.info("one")
+log.info("two")
+open(sys.argv[1], "w").close()"""
+    reader, writer = os.pipe()
+    os.close(reader)
+    command = [sys.executable, "-c", program, str(tmp_path / "result")]
+    with os.fdopen(writer, "wb") as pipe:
+        done = subprocess.run(command, stdout=pipe, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "result").exists()

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 
-from leadwise.util.text import escape_unprintable_output, no_formula, printable, readable
+from leadwise.util.text import discard_output, emit, escape_unprintable_output, no_formula, printable, readable
 
 
 @pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@SUM(A1)", " =1", "\t=1"])
@@ -35,3 +38,31 @@ def test_a_console_that_lacks_a_character_shows_an_escape(monkeypatch: pytest.Mo
     escape_unprintable_output()
     print("é 患 \udce9", flush=True)
     assert written.getvalue() == b"\xe9 \\u60a3 \\udce9\n"
+
+
+@contextmanager
+def closed_pipe() -> Iterator[None]:
+    """Let standard output be a pipe whose reader has closed it, as `head` does."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    with os.fdopen(writer, "w") as pipe, pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdout", pipe)
+        yield
+
+
+def test_what_nobody_reads_is_discarded() -> None:
+    with closed_pipe():
+        printed = emit("first\n"), emit("second\n")
+        print("third", flush=True)
+    assert printed == (False, True)
+
+
+def test_what_a_buffer_still_has_can_be_discarded() -> None:
+    with closed_pipe():
+        print("buffered")
+        discard_output()
+        sys.stdout.flush()
+
+
+def test_what_is_read_is_printed_at_once(capsys: pytest.CaptureFixture[str]) -> None:
+    assert emit("text") and capsys.readouterr().out == "text"

@@ -26,7 +26,7 @@ def write_challenge_files(recording: Recording, folder: Path, name: str) -> Path
     Reading them gives the same counts, gains, lead names, age, sex and codes. Leads whose counts are no int16 are moved
     by whole counts, and scaled if that is not enough; a comment in the header names them. Characters that a record's
     name cannot have become "_". Raises OSError."""
-    header, name = recording.header, _record_name(name)
+    header, name = recording.header, challenge_name(name)
     fitted = [_fit(lead, row, name) for lead, row in zip(header.leads, recording.counts, strict=True)]
     age = "NaN" if header.age is None else f"{header.age:.17g}"
     comments = [f"#Age: {age}", f"#Sex: {(header.sex or 'unknown').capitalize()}", f"#Dx: {','.join(header.codes)}"]
@@ -85,8 +85,8 @@ def _fit(lead: LeadHeader, counts: NDArray[Any], name: str) -> tuple[LeadHeader,
     )
 
 
-def _record_name(name: str) -> str:
-    """Return the name with "_" for what would end or change it in a header or a path."""
+def challenge_name(name: str) -> str:
+    """Return the name of a written record: with "_" for what would end or change it in a header or a path."""
     name = re.sub(r"^[#.]|[\s/\\]", "_", "".join(mark if mark.isprintable() else "_" for mark in name)) or "_"
     return re.sub(r"\.(?=(?:mat|hea|dat)$)", "_", name, flags=re.IGNORECASE)
 

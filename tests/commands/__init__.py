@@ -1,4 +1,4 @@
-"""Run the project's commands as processes."""
+"""Run the project's commands as processes; the tests of `leadwise.commands`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def run(*arguments: object, status: int = 0, **variables: str) -> subprocess.CompletedProcess[str]:
