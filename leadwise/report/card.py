@@ -10,6 +10,7 @@ from leadwise.challenge.evaluation import EvaluationData
 from leadwise.challenge.metric import Scores
 from leadwise.report.evaluation_page import render
 from leadwise.report.statistics import bootstrap_interval, class_counts, rewards_of
+from leadwise.report.subgroups import MIN_RECORDINGS, Subgroups
 
 SOURCES = {row["prefix"]: row for row in read_table("sources.csv")}  # databases by the prefix of their records
 FEW = 20  # recordings of a class: with fewer, a model hardly learns it
@@ -26,7 +27,7 @@ def citations(prefixes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([SOURCES["E"]["citation"], *known])) if known else []  # Georgia came with the Challenge
 
 
-def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -> str:
+def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores, subgroups: Subgroups) -> str:
     """Return the card as Markdown, from model.json, the held-out recordings with their outputs, and their scores."""
     training, counts = metadata["training"], class_counts(data.labels, data.answers)
     trained = [training["recordings_per_class"][code] for code in CODES]
@@ -39,6 +40,8 @@ def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -
         "recordings": len(data.headers),
         "scores": scores,
         "interval": bootstrap_interval(rewards_of(data.labels, data.answers)),
+        "subgroups": subgroups,
+        "min_recordings": MIN_RECORDINGS,
         "classes": list(zip(*columns, strict=True)),
         "few": FEW,
         # classes without recordings have probabilities too, which mean nothing or are the simulation-only network's
