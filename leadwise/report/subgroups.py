@@ -158,7 +158,7 @@ def masks_of(facts: Facts) -> dict[str, Masks]:
 
 
 def nominal_steps(steps: NDArray[np.float32]) -> NDArray[np.float64]:
-    """Return for each ADC step, (n,), the nearest value of the series 1, 2, 5, 10, ... uV; NaN stays."""
+    """Return for each ADC step, (n,), the nearest value of the series 1, 2, 5, 10, ... uV, NaN for NaN."""
     distances = np.abs(np.log(steps[:, None]) - np.log(STEPS))  # (n, values)
     return np.where(np.isfinite(steps), STEPS[np.argmin(distances, axis=1)], np.nan)
 
