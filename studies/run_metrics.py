@@ -25,8 +25,6 @@ Floats = NDArray[np.float64]
 Arrays = Mapping[str, NDArray[Any]]  # of one run, as `studies.study.run` returns them
 
 BINS = 10  # of the expected calibration error
-SIMULATION_WEIGHT = 0.5  # of the simulation-only network, beside one source of training data
-
 FIGURES = (
     "AUROC", "0.5", "search", "reward uncalibrated", "reward", "reward shifted", "reward simulation", "interval",
     "difference", "interval of the difference", "labels", "ECE", "constant", "oracle",
@@ -60,8 +58,10 @@ def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_networ
     takes part in them if requested, and if the run has one.
     """
     calibration: Calibration = fit(run["validation_targets"], run["validation"])
+    sources = len(run["train_sources"]) if "train_sources" in run else 1  # runs on PTB-XL alone may lack them
+    weight = 1 / (1 + sources)  # as much as one source of the training data
     network = (
-        SimulationNetwork(run["simulation_prevalence"], SIMULATION_WEIGHT)
+        SimulationNetwork(run["simulation_prevalence"], weight)
         if simulation_network and "simulation_prevalence" in run
         else None
     )

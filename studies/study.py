@@ -3,9 +3,10 @@
     python -m studies.study train RESULTS PTBXL INDEX.csv --external FOLDER --recipes paper,robust \\
         --splits in-distribution,device:AT
     python -m studies.study table RESULTS
+    python -m studies.study RESULTS DATA --splits source:A,source:E,source:HR
 
-PTBXL is a folder of recordings. INDEX.csv has their fold, patient and device (columns record, fold, patient, device).
-Splits:
+Without `train` or `table` it does both. PTBXL is a folder of recordings. INDEX.csv has their fold, patient and device
+(columns record, fold, patient, device). DATA is a folder of several sources and needs no index. Splits:
 
 - `in-distribution`: trains on folds 1 to 6, validates on fold 7, tests on fold 8, and on the recordings of other
   hospitals in the folder after --external.
@@ -14,6 +15,8 @@ Splits:
   validates on fold 7 of the others.
 - `third`: in-distribution with a third of the training recordings.
 - `adapt:FAMILY:N`: trains on N recordings of a family's folds 1 to 5, validates on its fold 6, tests on folds 7 and 8.
+- `source:PREFIX`: trains on all recordings of the other sources and tests on this one (`leave_one_source_out`). These
+  runs have a table of their own.
 
 One network per run, in the precision that train_model.py would take. A recipe's name with `+init` (robust+init) starts
 from the network of the recipe's run on `device:FAMILY`, which has seen nothing of that family. Each run writes its
@@ -29,7 +32,7 @@ import dataclasses
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import chain, product
 from pathlib import Path
 from typing import Any
@@ -52,9 +55,13 @@ from leadwise.training.pretraining import pretrain
 from leadwise.training.validation import predict
 from leadwise.util.memory import tune_malloc
 from leadwise.util.progress import log, log_to_stdout
+from studies.leave_one_source_out import COLUMNS, Result, source_masks, table_rows
 from studies.run_metrics import FIGURES, figures_of
 
 FAMILIES = ("CS-12", "CS100", "AT")
+SOURCE = "source:"  # begins the splits that leave out one source
+
+Key = tuple[str, str, int]  # recipe, split, seed
 
 # From `paper` to `robust`, one step at a time; each has all that come before it.
 LADDER: dict[str, Recipe] = {"paper": PAPER}
@@ -101,8 +108,10 @@ VARIANTS = LADDER | {name: RECIPES[name] for name in ("robust", "quick")} | ABLA
 # --- the splits
 
 
-def read_index(path: Path) -> dict[str, dict[str, str]]:
-    """Read the rows of an index, by record."""
+def read_index(path: Path | None) -> dict[str, dict[str, str]]:
+    """Read the rows of an index, by record; without a path there are none."""
+    if path is None:
+        return {}
     with path.open(newline="", encoding="utf-8") as file:
         return {row["record"]: row for row in csv.DictReader(file)}
 
@@ -134,7 +143,9 @@ def masks(split: str, names: Sequence[str], index: Mapping[str, Mapping[str, str
         validation = others & (folds == 7) & (devices != "")
         return {"train": others & (folds != 7), "validation": validation, "test": test}
     families = ", ".join(f"device:{family}, adapt:{family}:N" for family in FAMILIES)
-    raise ValueError(f"{split!r} is no split: in-distribution, third, crossed:1 to crossed:8, {families}")
+    raise ValueError(
+        f"{split!r} is no split: in-distribution, third, crossed:1 to crossed:8, {families}, source:PREFIX"
+    )
 
 
 def spread(mask: NDArray[np.bool_], count: int) -> NDArray[np.bool_]:
@@ -179,6 +190,7 @@ def run(
         "target_prevalence": train.targets(recipe.training.proxy_labels).mean(0),
         "train_labels": train.labels,
         "train_acquisitions": train.acquisitions,
+        "train_sources": np.unique(train.sources),
     }
     tests = test_sets(parts)
     for name in tests:
@@ -207,13 +219,13 @@ def join(*parts: Dataset) -> Dataset:
 
 
 def train(arguments: argparse.Namespace) -> None:
-    """Train every requested run that has no results yet."""
+    """Train every requested run that has no results yet. Raises ValueError for an impossible split, before training."""
+    missing = {run: path for run, path in requested(arguments).items() if not path.exists()}
+    if not missing:
+        return
     index, processor = read_index(arguments.index), choose_processor(threads=arguments.threads)
-    splits, seeds = arguments.splits.split(","), map(int, arguments.seeds.split(","))
-    for name, split, seed in product(arguments.recipes.split(","), splits, list(seeds)):
-        path = arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
-        if path.exists():
-            continue
+    check_splits(missing, index, arguments)
+    for (name, split, seed), path in missing.items():
         log.info("%s, %s, seed %d", name, split, seed)
         path.parent.mkdir(parents=True, exist_ok=True)
         recipe = VARIANTS[name.removesuffix("+init")]
@@ -226,6 +238,26 @@ def train(arguments: argparse.Namespace) -> None:
         temporary.replace(path)
         for checkpoint in path.parent.glob(f"{seed}.checkpoint*"):
             checkpoint.unlink()
+
+
+def requested(arguments: argparse.Namespace) -> dict[Key, Path]:
+    """Return the results file of each requested run."""
+    lists = arguments.recipes.split(","), arguments.splits.split(","), map(int, arguments.seeds.split(","))
+    return {
+        (name, split, seed): arguments.results / name / split.replace(":", "-") / f"{seed}.npz"
+        for name, split, seed in product(*lists)
+    }
+
+
+def check_splits(runs: Collection[Key], index: Mapping[str, Mapping[str, str]], arguments: argparse.Namespace) -> None:
+    """Raise ValueError if the recordings do not allow a split of the runs."""
+    splits = dict.fromkeys(split for _, split, _ in runs)
+    if not index and (others := [split for split in splits if not split.startswith(SOURCE)]):
+        raise ValueError(f"an INDEX.csv is needed for {', '.join(others)}; only source:PREFIX does without")
+    name = next(name for name, _, _ in runs)
+    data = prepared_data(VARIANTS[name.removesuffix("+init")], arguments)
+    for split in splits:
+        masks_of(split, data, index)
 
 
 def initial_weights(
@@ -254,12 +286,25 @@ def prepared(
     recipe: Recipe, split: str, index: Mapping[str, Mapping[str, str]], arguments: argparse.Namespace
 ) -> dict[str, Dataset]:
     """Prepare the parts of a split for a recipe; the external test set belongs to split `in-distribution`."""
-    work = arguments.results / "prepared" / signal_name(recipe.signal)
-    data = prepare_dataset(arguments.data, work / "in-distribution", recipe.signal, 1)
-    parts = {name: data.subset(mask) for name, mask in masks(split, data.names, index).items()}
+    data = prepared_data(recipe, arguments)
+    parts = {name: data.subset(mask) for name, mask in masks_of(split, data, index).items()}
     if split == "in-distribution" and arguments.external:
+        work = arguments.results / "prepared" / signal_name(recipe.signal)
         parts["test_external"] = prepare_dataset(arguments.external, work / "external", recipe.signal, 1)
     return parts
+
+
+def prepared_data(recipe: Recipe, arguments: argparse.Namespace) -> Dataset:
+    """Prepare all recordings for a recipe, once."""
+    work = arguments.results / "prepared" / signal_name(recipe.signal)
+    return prepare_dataset(arguments.data, work / "in-distribution", recipe.signal, 1)
+
+
+def masks_of(split: str, data: Dataset, index: Mapping[str, Mapping[str, str]]) -> dict[str, NDArray[np.bool_]]:
+    """Return the recordings of the parts of a split, (n,) each. Raises ValueError for an impossible one."""
+    if split.startswith(SOURCE):
+        return source_masks(split.removeprefix(SOURCE), data)
+    return masks(split, data.names, index)
 
 
 def signal_name(recipe: SignalRecipe) -> str:
@@ -286,7 +331,7 @@ def label_rule(name: str) -> str:
     return {"search": "search", "reward": reward}[decision.method]
 
 
-Runs = dict[tuple[str, str, int], list[dict[str, NDArray[Any]]]]  # by recipe, split and seed
+Runs = dict[Key, list[dict[str, NDArray[Any]]]]
 
 
 def grouped(folder: Path) -> Runs:
@@ -298,14 +343,25 @@ def grouped(folder: Path) -> Runs:
 
 
 def table(arguments: argparse.Namespace) -> None:
+    """Print the tables of the finished runs: that of the left-out sources, and that of all other splits."""
+    runs = grouped(arguments.results)
+    order = {name: place for place, name in enumerate(VARIANTS)}
+    keys = sorted(runs, key=lambda key: (key[1], order.get(key[0], 99), key[2]))
+    sources = [key for key in keys if key[1].startswith("source-")]
+    others = [key for key in keys if key not in sources]
+    if others or not sources:
+        split_table(runs, others, arguments)
+    if sources:
+        source_table(runs, sources, arguments)
+
+
+def split_table(runs: Runs, keys: Sequence[Key], arguments: argparse.Namespace) -> None:
     """Print one line for each run and test set, with intervals and differences to another recipe.
 
     Each recipe has its own label rule. The crossed folds of a recipe share one line.
     """
-    runs = grouped(arguments.results)
-    order = {name: place for place, name in enumerate(VARIANTS)}
     print("recipe | test | seed | n | " + " | ".join(FIGURES))
-    for name, split, seed in sorted(runs, key=lambda key: (key[1], order.get(key[0], 99), key[2])):
+    for name, split, seed in keys:
         own, other = runs[name, split, seed], runs.get((arguments.against, split, seed))
         reference = (other, label_rule(arguments.against)) if other and len(other) == len(own) else None
         for test in test_sets(own[0]):
@@ -313,6 +369,17 @@ def table(arguments: argparse.Namespace) -> None:
             count = sum(len(found[test]) for found in own)
             cells = [name, test_name(split, test), str(seed), str(count), *(figures[key] for key in FIGURES)]
             print(" | ".join(cells))
+
+
+def source_table(runs: Runs, keys: Sequence[Key], arguments: argparse.Namespace) -> None:
+    """Print one line for each left-out source and recipe, and the mean of the sources."""
+    results = {
+        (name, split.removeprefix("source-"), seed): Result.of(run, label_rule(name), arguments.prevalence_shift)
+        for name, split, seed in keys
+        for run in runs[name, split, seed]
+    }
+    for cells in (COLUMNS, *table_rows(results, arguments.against)):
+        print(" | ".join(cells))
 
 
 def test_sets(found: Mapping[str, object]) -> list[str]:
@@ -325,33 +392,45 @@ def test_name(split: str, test: str) -> str:
     return split if test == "test" else "external"
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command."""
+def train_and_tabulate(arguments: argparse.Namespace) -> None:
+    """Train what has no results yet, then print the tables."""
+    train(arguments)
+    table(arguments)
+
+
+def command_line() -> argparse.ArgumentParser:
+    """Return the parser of the commands `train`, `table`, and `all`, which does both."""
+    results, training, showing = (argparse.ArgumentParser(add_help=False) for _ in range(3))
+    results.add_argument("results", type=Path, help="folder of the runs")
+    add = training.add_argument
+    add("data", type=Path, help="folder of recordings")
+    add("index", type=Path, nargs="?", help="their fold, patient and device; only source:PREFIX does without")
+    add("--external", type=Path, help="recordings of other hospitals, a test set of split in-distribution")
+    add("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}; or one with +init")
+    add("--splits", default="in-distribution")
+    add("--seeds", default="2020")
+    add("--epochs", type=int, help="instead of the recipes' own")
+    add("--threads", type=int, default=NetworkOptions().threads, help="of the CPU; default %(default)s")
+    add = showing.add_argument
+    add("--against", default="paper", choices=VARIANTS, help="default %(default)s")
+    add("--prevalence-shift", type=float, default=ROBUST.decision.prevalence_shift, help="see DecisionRecipe")
     parser = argparse.ArgumentParser("studies.study", description="Compares recipes on splits.", allow_abbrev=False)
     commands = parser.add_subparsers(required=True)
-    training = commands.add_parser("train", help="train the runs that have no results yet")
-    training.set_defaults(do=train)
-    training.add_argument("results", type=Path)
-    training.add_argument("data", type=Path, help="folder with the recordings of the index")
-    training.add_argument("index", type=Path)
-    training.add_argument(
-        "--external", type=Path, help="recordings of other hospitals, a test set of split in-distribution"
-    )
-    training.add_argument("--recipes", default="paper,robust", help=f"of {', '.join(VARIANTS)}; or one with +init")
-    training.add_argument("--splits", default="in-distribution")
-    training.add_argument("--seeds", default="2020")
-    training.add_argument("--epochs", type=int, help="instead of the recipes' own")
-    training.add_argument(
-        "--threads", type=int, default=NetworkOptions().threads, help="of the CPU; default %(default)s"
-    )
-    showing = commands.add_parser("table", help="print the table of the finished runs")
-    showing.set_defaults(do=table)
-    showing.add_argument("results", type=Path)
-    showing.add_argument("--against", default="paper", choices=VARIANTS, help="default %(default)s")
-    showing.add_argument(
-        "--prevalence-shift", type=float, default=ROBUST.decision.prevalence_shift, help="see DecisionRecipe"
-    )
-    arguments = parser.parse_args(argv)
+    for name, do, parents, about in (
+        ("train", train, [training], "train the runs that have no results yet"),
+        ("table", table, [showing], "print the table of the finished runs"),
+        ("all", train_and_tabulate, [training, showing], "do both; the default"),
+    ):
+        commands.add_parser(name, parents=[results, *parents], help=about, allow_abbrev=False).set_defaults(do=do)
+    return parser
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command."""
+    given = list(sys.argv[1:] if argv is None else argv)
+    if given and given[0] not in ("train", "table", "all", "-h", "--help"):
+        given.insert(0, "all")
+    arguments = command_line().parse_args(given)
     log_to_stdout()
     tune_malloc()
     arguments.do(arguments)
@@ -359,4 +438,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except (ValueError, OSError) as error:
+        sys.exit(f"studies.study: {error}")

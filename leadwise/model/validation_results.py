@@ -32,6 +32,7 @@ class Validation:
     probabilities: NDArray[np.float32]  # (n, 24) by the network of the fold; NaN without one
     seconds: NDArray[np.float32]  # (n,) length
     frequencies: NDArray[np.float32]  # (n,) Hz, of the file
+    steps: NDArray[np.float32]  # (n,) uV, ADC step; NaN if the signal does not show it
     ages: NDArray[np.float32]  # (n,) years; NaN if unknown
     sexes: NDArray[np.int8]  # (n,) UNKNOWN, FEMALE or MALE
 
@@ -47,6 +48,7 @@ class Validation:
             probabilities=np.full(shape, np.nan, np.float32),
             seconds=(dataset.lengths / sampling_frequency).astype(np.float32),
             frequencies=dataset.acquisitions[:, 0].astype(np.float32),
+            steps=dataset.acquisitions[:, 1].astype(np.float32),
             ages=np.where(age > 0, age, np.nan).astype(np.float32),  # 0: unknown
             sexes=(FEMALE * dataset.auxiliary_features[:, 2] + MALE * dataset.auxiliary_features[:, 3]).astype(np.int8),
         )
@@ -89,6 +91,7 @@ def load_validation(folder: Path) -> Validation:
         arrays: dict[str, Any] = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         stored = json.loads(metadata["texts"])
+        arrays.setdefault("steps", np.full(len(stored["names"]), np.nan, np.float32))  # older files lack them
         validation = Validation(**arrays | {name: tuple(map(str, stored[name])) for name in NAMES})
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged, {error}") from None

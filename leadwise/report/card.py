@@ -12,6 +12,7 @@ from leadwise.challenge.evaluation import EvaluationData
 from leadwise.challenge.metric import Scores
 from leadwise.report.evaluation_page import render
 from leadwise.report.statistics import bootstrap_interval, class_counts, rewards_of
+from leadwise.report.subgroups import MIN_RECORDINGS, Subgroups
 
 SOURCES = {row["prefix"]: row for row in read_table("sources.csv")}  # databases by the prefix of their records
 DECISION_SCORES = {"search": "class_thresholds", "reward": "expected_reward"}  # in `validation_scores` of a fold
@@ -29,7 +30,7 @@ def citations(prefixes: Iterable[str]) -> list[str]:
     return list(dict.fromkeys([SOURCES["E"]["citation"], *known])) if known else []  # Georgia came with the Challenge
 
 
-def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -> str:
+def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores, subgroups: Subgroups) -> str:
     """Return the card as Markdown, from model.json, the held-out recordings with their outputs, and their scores."""
     counts, content = class_counts(data.labels, data.answers), _content(metadata)
     trained = [metadata["training"]["recordings_per_class"][code] for code in CODES]
@@ -38,6 +39,8 @@ def model_card(metadata: dict[str, Any], data: EvaluationData, scores: Scores) -
         "recordings": len(data.headers),
         "scores": scores,
         "interval": bootstrap_interval(rewards_of(data.labels, data.answers)),
+        "subgroups": subgroups,
+        "min_recordings": MIN_RECORDINGS,
         "classes": list(zip(*columns, strict=True)),
         # by the letters of the names alone: the signals do not tell whose data they are
         "citations": citations(metadata["training"]["recordings_per_source"]),

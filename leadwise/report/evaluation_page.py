@@ -28,6 +28,7 @@ from leadwise.report.charts import Bar
 from leadwise.report.sheet.paper import figure_bytes
 from leadwise.report.sheet.sheet import caption_of, draw_sheet
 from leadwise.report.statistics import Rewards, bootstrap_interval, class_counts, rewards_of
+from leadwise.report.subgroups import MIN_RECORDINGS, Facts, Subgroups, subgroups_of
 from leadwise.util.progress import duration
 
 COSTLIEST = 10
@@ -53,10 +54,12 @@ PUBLISHED_RATES = {"sensitivity": 0.758, "specificity": 0.969}
 
 def report_page(data: EvaluationData, scores: Scores) -> str:
     """Return the page as text; `scores` are the evaluator's figures of `data`."""
-    return render("evaluation_page.html", {"title": "Report of 12-lead ECG outputs", **page_content(data, scores)})
+    subgroups = subgroups_of(Facts.of_headers(data.headers), data.labels, data.answers)
+    content = page_content(data, scores, subgroups, "these outputs")
+    return render("evaluation_page.html", {"title": "Report of 12-lead ECG outputs", **content})
 
 
-def page_content(data: EvaluationData, scores: Scores, name: str = "these outputs") -> dict[str, Any]:
+def page_content(data: EvaluationData, scores: Scores, subgroups: Subgroups, name: str) -> dict[str, Any]:
     """Return the template's variables; `name` is that of the outputs beside the published figures."""
     rewards = rewards_of(data.labels, data.answers)
     interval = bootstrap_interval(rewards)
@@ -72,6 +75,8 @@ def page_content(data: EvaluationData, scores: Scores, name: str = "these output
         "figures": scores_by_name(scores),
         "rates": dict(zip(PUBLISHED_RATES, statistics.macro_rates(data.labels, data.answers), strict=True)),
         "published_rates": PUBLISHED_RATES,
+        "subgroups": subgroups,
+        "min_recordings": MIN_RECORDINGS,
         "heads": HEADS,
         "classes": _classes(data, scores, rewards),
         "pictures": _pictures(data, rewards, Bar(name, scores.challenge_metric, *interval)),

@@ -34,6 +34,7 @@ from leadwise.report.charts import Bar
 from leadwise.report.evaluation_page import HEADS, PUBLISHED_STEPS, SHORT, bar_text, page_content, render, value_text
 from leadwise.report.lead_importance import Gates, LeadImportance, Prepared
 from leadwise.report.statistics import bootstrap_interval, rewards_of
+from leadwise.report.subgroups import Facts, Subgroups, subgroups_of
 from leadwise.util.files import write_text
 
 AGES = tuple(range(0, 101, 5))  # years; the last bin holds all above
@@ -52,6 +53,7 @@ class Training:
     held_out: Validation  # those with probabilities of a network that was not trained on them
     outputs: EvaluationData  # the same, with the predicted labels
     scores: Scores  # of them
+    subgroups: Subgroups  # of them
 
     @property
     def folds(self) -> list[dict[str, Any]]:
@@ -70,7 +72,8 @@ def write_pages(folder: Path, data: str | Path | None) -> None:
     Raises ModelError, ValueError or OSError if the folder has no model or no validation results.
     """
     training = read_training(folder, data)
-    write_text(folder / "model_card.md", model_card(training.metadata, training.outputs, training.scores))
+    card = model_card(training.metadata, training.outputs, training.scores, training.subgroups)
+    write_text(folder / "model_card.md", card)
     model = load_model(folder) if data else None  # the model is only needed for signals
     write_text(folder / "report.html", training_page(training, model))
 
@@ -84,7 +87,9 @@ def read_training(folder: Path, data: str | Path | None) -> Training:
     outputs = EvaluationData(headers, held_out.labels, *_predictions(metadata, held_out))
     if not len(held_out) or not _belong_together(metadata, held_out, outputs):
         raise ValueError(f"{folder}: validation.safetensors does not belong to the model of model.json")
-    return Training(metadata, validation, held_out, outputs, evaluate(outputs.labels, outputs.answers, outputs.scores))
+    scores = evaluate(outputs.labels, outputs.answers, outputs.scores)
+    subgroups = subgroups_of(Facts.of(held_out), outputs.labels, outputs.answers)
+    return Training(metadata, validation, held_out, outputs, scores, subgroups)
 
 
 def _predictions(metadata: dict[str, Any], held_out: Validation) -> tuple[NDArray[np.bool_], Floats]:
@@ -110,7 +115,7 @@ def _belong_together(metadata: dict[str, Any], held_out: Validation, outputs: Ev
 
 def training_page(training: Training, model: Model | None) -> str:
     """Return the page as text; with a model also the importance of the leads."""
-    content = page_content(training.outputs, training.scores, "this training, every recording once")
+    content = page_content(training.outputs, training.scores, training.subgroups, "this training, every recording once")
     if training.decision == "search":
         thresholds = np.mean([fold["thresholds"] for fold in training.folds], axis=0)
         content["heads"] = (*HEADS, "threshold")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from leadwise.model.validation_results import ARRAYS, FILE, NAMES, Validation, load_validation
 
@@ -15,7 +17,7 @@ from leadwise.model.validation_results import ARRAYS, FILE, NAMES, Validation, l
 def results() -> Validation:
     rows = {"labels": np.eye(2, 24, dtype=bool), "probabilities": np.full((2, 24), 0.25, np.float32)}
     rows |= {name: np.zeros(2, np.int8) for name in ("folds", "sexes")}
-    rows |= {name: np.ones(2, np.float32) for name in ("seconds", "frequencies", "ages")}
+    rows |= {name: np.ones(2, np.float32) for name in ("seconds", "frequencies", "steps", "ages")}
     return Validation(names=("A1", "A2"), sources=("A", "A"), **rows)
 
 
@@ -35,6 +37,18 @@ def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
         assert getattr(read, name) == getattr(results(), name)
     for name in ARRAYS:
         np.testing.assert_array_equal(getattr(read, name), getattr(results(), name))
+
+
+def test_a_file_without_adc_steps_is_read_and_its_steps_are_unknown(tmp_path: Path) -> None:
+    results().save(tmp_path)
+    with safe_open(tmp_path / FILE, "np") as file:
+        metadata = file.metadata()
+    arrays = load_file(tmp_path / FILE)
+    del arrays["steps"]
+    save_file(arrays, tmp_path / FILE, metadata)
+    read = load_validation(tmp_path)
+    assert np.isnan(read.steps).all() and len(read.steps) == 2
+    assert read.names == results().names and (read.seconds == results().seconds).all()
 
 
 @pytest.mark.parametrize("damage", [lambda raw: raw[:50], lambda raw: b"", lambda raw: raw.replace(b"names", b"games")])

@@ -104,6 +104,15 @@ def test_figures_are_those_of_the_evaluators_files(folder: Path, page: str, tmp_
         assert column_of_page == line[1:]
 
 
+def test_scores_by_subgroup_are_those_of_the_headers(folder: Path, page: str) -> None:
+    read = read_folders(folder / "labels", folder / "outputs")
+    table = Page(page).tables["subgroups"]
+    chosen = np.array([header.stem[0] == "E" for header in read.headers])
+    count, score = chosen.sum(), challenge_metric(read.labels[chosen], read.answers[chosen])
+    assert count >= 20 and [row[:3] for row in table if row[0] == "E"] == [["E", str(count), f"{score:.3f}"]]
+    assert re.search("The same for all recordings: .*device unknown", page)
+
+
 def test_lost_scores_of_the_table_sum_to_the_lost_score(folder: Path, page: str) -> None:
     read = read_folders(folder / "labels", folder / "outputs")
     cells = re.findall(r'data-value="([^"]*)"', page)

@@ -176,11 +176,26 @@ def test_the_card_has_the_figures_and_no_gaps(model: Path, page: str) -> None:
     assert "Not in the training data: " in card and not re.search(r"TODO|XXX|None\b|\{|\}|nan", card)
 
 
+def test_card_and_page_have_the_scores_by_subgroup(model: Path, page: str) -> None:
+    card, training = (model / "model_card.md").read_text(encoding="utf-8"), read_training(model, None)
+    table = Page(page).tables["subgroups"]
+    assert [row[0] for row in table if len(row) == 1] == ["sex", "age", "length", "source"]
+    assert "The same for all recordings: device 500 Hz, 1 µV; sampling frequency 500 Hz." in card
+    assert "The same for all recordings: device 500 Hz, 1 µV; sampling frequency 500 Hz." in page
+    rows = iter(row for row in table[1:] if len(row) > 1)
+    for row, shown in zip(training.subgroups.rows, rows, strict=True):
+        assert shown[:2] == [row.name, str(row.recordings)]
+        score = f"{row.score:.3f} ({row.interval[0]:.3f} to {row.interval[1]:.3f}) | {row.constant:.3f} |"
+        assert shown[2] == (f"{row.score:.3f}" if row.scored else "too few")
+        assert f"{row.name} | {row.recordings} | {score if row.scored else 'too few | – |'}" in card
+    assert f"{training.scores.challenge_metric:.3f}" == table[1][2]
+
+
 def test_card_and_page_name_the_pretraining_and_the_simulation_only_network(model: Path) -> None:
     training = read_training(model, None)
     training.metadata["training"]["simulated"] = {"recordings": 1234, "epochs": 6}
     training.metadata["simulation_network"] = {"file": "simulation_network.safetensors", "weight": 0.5}
-    card = " ".join(model_card(training.metadata, training.outputs, training.scores).split())
+    card = " ".join(model_card(training.metadata, training.outputs, training.scores, training.subgroups).split())
     assert "Its initial weights were pre-trained on 1234 simulated ECGs." in card
     assert "trained on simulated ECGs only (`simulation_network.safetensors`)." in card
     page = training_page(training, None)

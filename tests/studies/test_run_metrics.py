@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leadwise.challenge.metric import challenge_metric
-from studies.run_metrics import FIGURES, answers_of, calibration_error, figures_of
+from studies.run_metrics import FIGURES, answers_of, calibration_error, figures_of, scores_of
 
 
 def example_run() -> dict[str, np.ndarray]:
@@ -49,3 +49,17 @@ def test_the_shift_and_the_simulation_network_change_only_out_of_distribution_re
     assert (shifted["reward shifted"] != shifted["reward simulation"]).any()
     known = answers_of(run | {"test_acquisitions": run["train_acquisitions"][:60]}, "test", 1.0)
     assert (known["reward"] == known["reward shifted"]).all() and (known["reward"] == known["reward simulation"]).all()
+
+
+def test_the_simulation_network_weighs_as_much_as_one_source_of_the_training_data() -> None:
+    run = example_run()
+    run["test_simulation"] = run["test"][::-1]
+    trained, one, five = (
+        np.log(scores / (1 - scores))
+        for scores in (
+            scores_of(run, "test", 0.0),
+            scores_of(run | {"train_sources": np.array(["A"])}, "test", 0.0, simulation_network=True),
+            scores_of(run | {"train_sources": np.array(["A", "E", "HR", "Q", "S"])}, "test", 0.0, True),
+        )
+    )
+    np.testing.assert_allclose((five - trained) * 3, one - trained, atol=1e-6)  # a sixth instead of a half
