@@ -1,5 +1,6 @@
 """Provide the folder with real data, and recordings in the Challenge's format in a temporary folder."""
 
+import logging
 import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -7,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from hypothesis import settings
+
+from leadwise.util.progress import log
 
 LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V6")
 
@@ -65,3 +68,10 @@ def write_record(tmp_path: Path, counts: np.ndarray) -> Callable[..., Path]:
         return tmp_path / name
 
     return write
+
+
+@pytest.fixture(autouse=True)
+def _log_of_a_new_process() -> None:
+    """Undo `log_to_stdout` of commands that ran in this process."""
+    log.handlers.clear()
+    log.setLevel(logging.NOTSET)

@@ -28,7 +28,7 @@ def test_the_included_model_is_described_in_a_few_lines(capsys: pytest.CaptureFi
 def test_the_score_has_the_interval_of_the_card(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["info", str(trained)]) == 0
     training = read_training(trained, None)
-    card = model_card(training.metadata, training.outputs, training.scores)
+    card = model_card(training.metadata, training.outputs, training.scores, training.subgroups)
     score, low, high = re.search(r"challenge metric \| (\S+) \((\S+) to (\S+)\)", card).groups()
     printed = capsys.readouterr().out
     assert f"challenge metric {score} (95 % interval {low} to {high})" in printed

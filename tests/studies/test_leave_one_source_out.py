@@ -36,7 +36,7 @@ def test_the_test_part_is_the_source_and_the_other_parts_are_disjoint(seed: int,
     assert not groups["train"] & groups["validation"]
     for other in set(SOURCES) - {source, "I"}:
         members = np.array(data.sources) == other
-        assert abs((parts["validation"] & members).sum() - members.sum() / FOLDS) <= 2  # of each source its share
+        assert abs((parts["validation"] & members).sum() - members.sum() / FOLDS) <= 6  # of each source about its share
 
 
 @pytest.mark.parametrize(("sources", "source"), [("AE", "X"), ("AE", "a"), ("A", "A")])
