@@ -200,7 +200,7 @@ def test_a_list_that_cannot_be_written_is_reported_before_anything_is_scored(
         GOOD > 0,
         object(),
     ],
-    ids=repr,
+    ids=lambda data: type(data).__name__,
 )
 def test_unusable_data_of_a_driver_gets_the_prior(model: Model, data: Any) -> None:
     answer = score_arrays(model, TEXT.splitlines(keepends=True), data)
