@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from leadwise.challenge.metric import areas_under_curves, challenge_metric
 from leadwise.decision.calibration import Calibration, fit
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.rules import ExpectedRewardRule, SimulationNetwork
+from leadwise.decision.rules import TWELVE, ExpectedRewardRule, SimulationNetwork
 from leadwise.decision.thresholds import apply_thresholds, search_thresholds
 from leadwise.ecg.acquisition import acquisition_profiles, out_of_distribution
 from leadwise.report.statistics import bootstrap_interval, rewards_of
@@ -66,7 +66,7 @@ def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_networ
         else None
     )
     target_prevalence, label_prevalence = run["target_prevalence"].astype(np.float64), run["train_labels"].mean(0)
-    rule = ExpectedRewardRule((calibration,), target_prevalence, label_prevalence, prevalence_shift, network)
+    rule = ExpectedRewardRule(({TWELVE: calibration},), target_prevalence, label_prevalence, prevalence_shift, network)
     outside = out_of_distribution(run[f"{test}_acquisitions"], acquisition_profiles(run["train_acquisitions"]))
     probabilities = [run[test], *([run[f"{test}_simulation"]] if network else [])]
     return rule.probabilities(np.stack(probabilities).astype(np.float64), outside)

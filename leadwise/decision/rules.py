@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from leadwise.challenge.classes import CODES, reference_prevalence
 from leadwise.challenge.metric import Booleans, Floats
 from leadwise.decision.calibration import Calibration, pool_probabilities, shift_prior
 from leadwise.decision.expected_reward import best_labels
+from leadwise.decision.lead_sets import LEAD_SETS
 from leadwise.decision.thresholds import apply_thresholds, vote
 from leadwise.recipes import DecisionRecipe
+
+Integers = NDArray[np.intp]
+TWELVE = next(iter(LEAD_SETS))
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,9 +40,12 @@ class Rule(Protocol):
     def thresholds(self) -> Floats:
         """Return (networks, 24); NaN for a class without a threshold."""
 
-    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
+    def decide(
+        self, probabilities: Floats, out_of_distribution: Booleans | None = None, lead_sets: Integers | None = None
+    ) -> Predictions:
         """Return labels and scores; a recording with NaN probabilities gets NaN scores. `out_of_distribution` marks
-        recordings, (recordings,), whose acquisition profile is not in the training data; None: no recording."""
+        recordings, (recordings,), whose acquisition profile is not in the training data; None: no recording.
+        `lead_sets` are their indices in `LEAD_SETS`, (recordings,); None: twelve leads."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,8 +54,10 @@ class VoteRule:
 
     thresholds: Floats
 
-    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
-        """Decide as `Rule` says; out-of-distribution recordings are not treated differently."""
+    def decide(
+        self, probabilities: Floats, out_of_distribution: Booleans | None = None, lead_sets: Integers | None = None
+    ) -> Predictions:
+        """Decide as `Rule` says; neither out-of-distribution recordings nor lead sets are treated differently."""
         answers = [apply_thresholds(p, t) for p, t in zip(probabilities, self.thresholds, strict=True)]
         return Predictions(vote(np.stack(answers)), probabilities.mean(0))
 
@@ -74,7 +83,7 @@ class ExpectedRewardRule:
     out-of-distribution recording they are shifted to the reference prevalence, and pooled with those of the
     simulation-only network, the last of the networks, if there is one."""
 
-    calibrations: tuple[Calibration, ...]  # one for each network, fitted on its validation set
+    calibrations: tuple[Mapping[str, Calibration], ...]  # of each network, fitted on its validation set, by lead set
     target_prevalence: Floats  # (24,) in the training targets, proxy labels included
     label_prevalence: Floats  # (24,) in the training labels
     prevalence_shift: float  # share of the shift to the reference prevalence, 0 to 1
@@ -85,13 +94,14 @@ class ExpectedRewardRule:
         """Return NaN (networks, 24): a class's label depends on the other classes."""
         return np.full((len(self.calibrations), len(CODES)), np.nan)
 
-    def probabilities(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Floats:
+    def probabilities(
+        self, probabilities: Floats, out_of_distribution: Booleans | None = None, lead_sets: Integers | None = None
+    ) -> Floats:
         """Compute the scores (recordings, 24) from probabilities (networks, recordings, 24) without NaN."""
         trained, simulated = np.split(probabilities, [count := len(self.calibrations)])
         if len(simulated) != (self.simulation_network is not None):
             raise ValueError(f"probabilities of {len(probabilities)} networks, for {count} calibrations")
-        pairs = zip(self.calibrations, trained, strict=True)
-        calibrated = np.mean([calibration.apply(p) for calibration, p in pairs], axis=0)
+        calibrated = self._calibrated(trained, np.zeros(trained.shape[1], np.intp) if lead_sets is None else lead_sets)
         inside = shift_prior(calibrated, self.target_prevalence, self.label_prevalence)
         if out_of_distribution is None:
             return inside
@@ -102,14 +112,29 @@ class ExpectedRewardRule:
             outside = pool_probabilities(outside, other, network.weight)
         return np.where(out_of_distribution[:, None], outside, inside)
 
-    def decide(self, probabilities: Floats, out_of_distribution: Booleans | None = None) -> Predictions:
+    def _calibrated(self, probabilities: Floats, lead_sets: Integers) -> Floats:
+        """Return the mean of the networks' calibrated probabilities, each recording by its lead set."""
+        calibrated = np.empty(probabilities.shape[1:])
+        for index in np.unique(lead_sets):
+            chosen, name = lead_sets == index, tuple(LEAD_SETS)[index]
+            pairs = zip(self.calibrations, probabilities[:, chosen], strict=True)
+            calibrated[chosen] = np.mean([own.get(name, own[TWELVE]).apply(p) for own, p in pairs], axis=0)
+        return calibrated
+
+    def decide(
+        self, probabilities: Floats, out_of_distribution: Booleans | None = None, lead_sets: Integers | None = None
+    ) -> Predictions:
         """Decide as `Rule` says."""
         outside = out_of_distribution if self.prevalence_shift or self.simulation_network else None
         valid = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
         if valid.any():
-            scores[valid] = self.probabilities(probabilities[:, valid], None if outside is None else outside[valid])
+            scores[valid] = self.probabilities(
+                probabilities[:, valid],
+                None if outside is None else outside[valid],
+                None if lead_sets is None else lead_sets[valid],
+            )
             labels[valid] = best_labels(scores[valid])
         return Predictions(labels, scores, outside)
 
@@ -117,7 +142,8 @@ class ExpectedRewardRule:
 def make_rule(
     recipe: DecisionRecipe, folds: Sequence[Mapping[str, Any]], simulation_network: Mapping[str, Any] | None = None
 ) -> Rule:
-    """Build a model's rule from its folds (`thresholds`, or `calibration`, `target_prevalence` and `label_prevalence`)
+    """Build a model's rule from its folds (`thresholds`, or `calibration`, `lead_set_calibrations`, `target_prevalence`
+    and `label_prevalence`)
     and its simulation-only network (`target_prevalence` and `weight`).
     Raises KeyError, TypeError or ValueError if something is missing or invalid."""
     if not folds:
@@ -133,9 +159,7 @@ def make_rule(
         return VoteRule(thresholds)
     if not 0 <= recipe.prevalence_shift <= 1:
         raise ValueError(f"prevalence_shift {recipe.prevalence_shift} is not in [0, 1]")
-    calibrations = tuple(Calibration(**fold["calibration"]) for fold in folds)
-    if any(len(calibration.offsets) != len(CODES) for calibration in calibrations):
-        raise ValueError(f"{len(CODES)} offsets a fold are needed")
+    calibrations = tuple(map(_calibrations, folds))
     target, label = (
         _check_prevalence([fold[name] for fold in folds], len(folds)).mean(0)
         for name in ("target_prevalence", "label_prevalence")
@@ -145,6 +169,15 @@ def make_rule(
         prevalence, weight = simulation_network["target_prevalence"], float(simulation_network["weight"])
         network = SimulationNetwork(np.array(prevalence, np.float64), weight)
     return ExpectedRewardRule(calibrations, target, label, recipe.prevalence_shift, network)
+
+
+def _calibrations(fold: Mapping[str, Any]) -> dict[str, Calibration]:
+    """Return a fold's calibrations by lead set. Older models have one, for twelve leads."""
+    found = {TWELVE: fold["calibration"], **fold.get("lead_set_calibrations", {})}
+    calibrations = {name: Calibration(**values) for name, values in found.items()}
+    if any(len(calibration.offsets) != len(CODES) for calibration in calibrations.values()):
+        raise ValueError(f"{len(CODES)} offsets a calibration are needed")
+    return calibrations
 
 
 def _check_prevalence(values: ArrayLike, count: int) -> Floats:

@@ -12,7 +12,8 @@ from scipy.special import expit, logit
 from leadwise.challenge.classes import reference_prevalence
 from leadwise.decision.calibration import Calibration, fit
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.rules import ExpectedRewardRule, SimulationNetwork, VoteRule, make_rule
+from leadwise.decision.lead_sets import LEAD_SETS, REDUCED
+from leadwise.decision.rules import TWELVE, ExpectedRewardRule, SimulationNetwork, VoteRule, make_rule
 from leadwise.decision.thresholds import apply_thresholds, vote
 from leadwise.recipes import PAPER, ROBUST, DecisionRecipe
 
@@ -25,7 +26,7 @@ def draw_probabilities(networks: int = 3, recordings: int = 40) -> np.ndarray:
 
 
 def one_network(prevalence_shift: float, network: SimulationNetwork | None = None) -> ExpectedRewardRule:
-    return ExpectedRewardRule((IDENTITY,), TENTH, TENTH, prevalence_shift, network)
+    return ExpectedRewardRule(({TWELVE: IDENTITY},), TENTH, TENTH, prevalence_shift, network)
 
 
 def fold_entry(temperature: float = 1.0, offsets: int = 24, target_prevalence: int = 24) -> dict[str, Any]:
@@ -72,7 +73,7 @@ def test_the_expected_reward_rule_step_by_step() -> None:
 def test_without_a_shift_scores_are_the_calibrated_probabilities() -> None:
     probabilities = draw_probabilities(1)
     calibration = fit(probabilities[0] > 0.3, probabilities[0])
-    rule = ExpectedRewardRule((calibration,), TENTH, TENTH, 0.0)
+    rule = ExpectedRewardRule(({TWELVE: calibration},), TENTH, TENTH, 0.0)
     np.testing.assert_allclose(rule.decide(probabilities).scores, calibration.apply(probabilities[0]), atol=1e-6)
 
 
@@ -81,10 +82,23 @@ def test_a_class_learned_only_from_proxy_labels_is_answered_only_out_of_distribu
     probabilities[:, :, [13, 20]] = 0.9
     label_prevalence = TENTH.copy()
     label_prevalence[13] = 0  # PVC, which the training labels never contain
-    rule = ExpectedRewardRule((IDENTITY,), TENTH, label_prevalence, 1.0)
+    rule = ExpectedRewardRule(({TWELVE: IDENTITY},), TENTH, label_prevalence, 1.0)
     predictions = rule.decide(probabilities, np.array([False, True]))
     assert predictions.labels[:, 13].tolist() == [False, True] and predictions.labels[:, 20].all()
     assert predictions.scores[0, 13] < 1e-4 < predictions.scores[1, 13]
+
+
+def test_each_lead_set_has_its_calibration_and_twelve_leads_have_that_of_older_models() -> None:
+    probabilities, random = draw_probabilities(2), np.random.default_rng(0)
+    own = {name: Calibration(1.0, 0.0, tuple(random.normal(0, 1, 24))) for name in LEAD_SETS}
+    entry = fold_entry() | {"calibration": dataclasses.asdict(own[TWELVE])}
+    more = {"lead_set_calibrations": {name: dataclasses.asdict(own[name]) for name in REDUCED}}
+    lead_sets = np.arange(probabilities.shape[1]) % 3
+    for fold, by_name in ((entry | more, own), (entry, dict.fromkeys(LEAD_SETS, own[TWELVE]))):
+        found = make_rule(ROBUST.decision, [fold, fold]).decide(probabilities, None, lead_sets).scores
+        for index, name in enumerate(LEAD_SETS):
+            expected = np.mean([by_name[name].apply(each) for each in probabilities], axis=0)
+            np.testing.assert_allclose(found[lead_sets == index], expected[lead_sets == index], atol=1e-9)
 
 
 def test_a_prediction_does_not_depend_on_the_other_recordings() -> None:
