@@ -96,7 +96,8 @@ def swap_electrodes(windows: Tensor, share: float) -> Tensor:
     """Exchange two limb electrodes of some windows: right and left arm in half of them. Chest leads stay, since their
     reference is the mean of the three."""
     exchanged = _uniform(windows) < share  # (batch,)
-    kind = (1 + torch.bucketize(_uniform(windows), torch.tensor([0.5, 0.75], device=windows.device))) * exchanged
+    limits = torch.tensor([0.5, 0.75], dtype=windows.dtype, device=windows.device)
+    kind = (1 + torch.bucketize(_uniform(windows), limits)) * exchanged
     order = torch.tensor([order for order, _ in SWAPS], device=windows.device)[kind]  # (batch, 6)
     signs = torch.tensor([signs for _, signs in SWAPS], dtype=windows.dtype, device=windows.device)[kind]
     limbs = torch.gather(windows[:, :6], 1, order.unsqueeze(2).expand(-1, -1, windows.shape[2]))
@@ -111,7 +112,7 @@ def add_interference(windows: Tensor, share: float, sampling_frequency: float) -
     breath = WANDER[0] + (WANDER[1] - WANDER[0]) * _uniform(windows, 1, 1)
     for frequency, largest in ((hum, LARGEST_HUM), (breath, LARGEST_WANDER)):
         chosen = _uniform(windows, 1, 1) < share
-        strength = largest * chosen * _uniform(windows, 1, 1) * _uniform(windows, windows.shape[1], 1)
+        strength = largest * _uniform(windows, 1, 1) * chosen * _uniform(windows, windows.shape[1], 1)
         phase = _uniform(windows, windows.shape[1], 1)
         windows = windows + strength * torch.sin(2 * torch.pi * (frequency * time + phase)) * (windows != 0)
     return windows
