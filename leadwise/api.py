@@ -223,9 +223,9 @@ def load(
     threads : int, optional
         CPU threads of torch in this process. By default unchanged.
     site : {"auto", "training", "unknown"}
-        Whether recordings come from the hospitals of the training data, whose prevalences then count. auto: if their
-        sampling frequency, ADC step and duration occur there. It cannot tell a recording of 500 Hz, 10 s and 1 uV of
-        another hospital from PTB-XL's: say "unknown" for these.
+        Whether recordings come from the hospitals of the training data, whose prevalences then count. auto: as far as
+        their sampling frequency, ADC step, duration and content make it probable (`Result.in_distribution`). It can
+        hardly tell a recording of 500 Hz, 10 s and 1 uV of another hospital from PTB-XL's: say "unknown" for these.
 
     Raises
     ------

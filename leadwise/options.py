@@ -168,7 +168,7 @@ class ModelOptions(NetworkOptions):
 
     site: str = option(
         choice("auto", "training", "unknown"),
-        "whether recordings come from the training hospitals; auto: by sampling frequency, ADC step and duration",
+        "whether recordings come from the training hospitals; auto: by acquisition and content",
         "auto",
     )
 

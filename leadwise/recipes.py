@@ -70,7 +70,9 @@ class AugmentationRecipe:
     high_pass: tuple[float, float] = (0.3, 1.2)  # Hz
     noise: float = 0.0  # largest rms of white noise (signal: 1), in half of the windows
     gain: float = 0.0  # standard deviation of the log gain of each lead, and of the window
-    lead_loss: float = 0.0  # share of windows that lose leads, each with a probability of up to 0.5
+    lead_loss: float = 0.0  # share of windows that lose leads: half of them some of the twelve, half the chest leads
+    swaps: float = 0.0  # share of windows with two limb electrodes exchanged
+    interference: float = 0.0  # share of windows with mains hum, and with a wandering baseline
     hidden_demographics: float = 0.0  # share of windows whose age and sex are unknown
     mixup: float = 0.0  # alpha of the beta distribution of mixup (Zhang et al. 2018)
 
@@ -123,7 +125,7 @@ ROBUST = Recipe(
         proxy_labels=True,
     ),
     augmentation=AugmentationRecipe(
-        filters=0.5, noise=0.3, gain=0.1, lead_loss=0.3, hidden_demographics=0.1, mixup=0.3
+        filters=0.5, noise=0.3, gain=0.1, lead_loss=0.4, swaps=0.1, interference=0.2, hidden_demographics=0.1, mixup=0.3
     ),
     decision=DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True),
 )
@@ -140,7 +142,7 @@ RECIPES: dict[str, Recipe] = {recipe.name: recipe for recipe in (PAPER, ROBUST, 
 DEFAULT_RECIPE = ROBUST.name  # better in distribution and out of it, for a sixth of the arithmetic (docs/results.md)
 
 # Fields that stored recipes may lack, because the first model folders are older; they get their defaults.
-OPTIONAL_FIELDS = frozenset({"simulated", "simulated_epochs", "simulation_network"})
+OPTIONAL_FIELDS = frozenset({"simulated", "simulated_epochs", "simulation_network", "swaps", "interference"})
 LARGEST_NUMBER = 1 << 17  # in a stored recipe: windows of eight minutes at 257 Hz
 
 

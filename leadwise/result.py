@@ -19,9 +19,9 @@ from leadwise.util.text import printable
 NAMES = tuple(diagnosis.name for diagnosis in DIAGNOSES)
 ABBREVIATIONS = tuple(diagnosis.abbreviation for diagnosis in DIAGNOSES)
 SITE_WARNING: Final = (
-    "by sampling frequency, ADC step and duration a recording looks like PTB-XL's, on which the shipped model was"
-    " trained, and is answered with PTB-XL's prevalences; if it is from another hospital, load the model with"
-    " site='unknown' (--site unknown)"
+    "a recording looks more like PTB-XL's, on which the shipped model was trained, than like another hospital's, and"
+    " PTB-XL's prevalences count more; if it is from another hospital, load the model with site='unknown'"
+    " (--site unknown)"
 )
 LIKELY: Final = 0.5  # probability from which a diagnosis is called likely: more probable than not
 
@@ -51,13 +51,18 @@ class Result:
     error: str | None  # file and reason, if the recording could not be used
     sensitivity: NDArray[np.float64]  # (24,) on the validation recordings of the training; NaN if unknown
     ppv: NDArray[np.float64]  # (24,) positive predictive value on the same
-    out_of_distribution: bool = False  # acquisition profile (frequency, ADC step, duration) not seen in training
+    in_distribution: float = np.nan  # probability that it is from the training hospitals; NaN: not distinguished
     warnings: tuple[str, ...] = ()  # sentences about a doubtful signal, see docs/file-formats.md
 
     names: ClassVar = NAMES
     codes: ClassVar = CODES
     abbreviations: ClassVar = ABBREVIATIONS
-    OUT_OF_DISTRIBUTION: ClassVar = "out of distribution: acquisition profile not seen in training"
+    OUT_OF_DISTRIBUTION: ClassVar = "out of distribution: probably not from the hospitals of the training"
+
+    @property
+    def out_of_distribution(self) -> bool:
+        """Return whether it is more likely from another hospital than from those of the training."""
+        return self.in_distribution < 0.5
 
     @property
     def order(self) -> list[int]:
@@ -159,7 +164,7 @@ def result_of(model: Model, prediction: Prediction, name: str | None = None) -> 
         error,
         sensitivity,
         ppv,
-        prediction.out_of_distribution,
+        prediction.in_distribution,
         tuple(map(str, prediction.warnings)),
     )
 

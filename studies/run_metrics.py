@@ -14,9 +14,10 @@ from numpy.typing import NDArray
 from leadwise.challenge.metric import areas_under_curves, challenge_metric
 from leadwise.decision.calibration import Calibration, fit
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.rules import ExpectedRewardRule, SimulationNetwork
+from leadwise.decision.rules import TWELVE, ExpectedRewardRule, SimulationNetwork
 from leadwise.decision.thresholds import apply_thresholds, search_thresholds
-from leadwise.ecg.acquisition import acquisition_profiles, out_of_distribution
+from leadwise.decision.typicality import fit_typicality
+from leadwise.ecg.acquisition import acquisition_match, acquisition_profiles
 from leadwise.report.statistics import bootstrap_interval, rewards_of
 from studies.compare import compare
 
@@ -54,8 +55,8 @@ def answers_of(run: Arrays, test: str, prevalence_shift: float) -> dict[str, Boo
 def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_network: bool = False) -> Floats:
     """Return the probabilities (recordings, 24), calibrated on the validation part of the run.
 
-    Those of out-of-distribution recordings are shifted towards the reference prevalence. The simulation-only network
-    takes part in them if requested, and if the run has one.
+    The less likely a recording is in distribution, the more they are shifted towards the reference prevalence. The
+    simulation-only network takes part in them if requested, and if the run has one.
     """
     calibration: Calibration = fit(run["validation_targets"], run["validation"])
     sources = len(run["train_sources"]) if "train_sources" in run else 1  # runs on PTB-XL alone may lack them
@@ -66,10 +67,19 @@ def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_networ
         else None
     )
     target_prevalence, label_prevalence = run["target_prevalence"].astype(np.float64), run["train_labels"].mean(0)
-    rule = ExpectedRewardRule((calibration,), target_prevalence, label_prevalence, prevalence_shift, network)
-    outside = out_of_distribution(run[f"{test}_acquisitions"], acquisition_profiles(run["train_acquisitions"]))
+    typicality = fit_typicality(run["validation"])
+    rule = ExpectedRewardRule(
+        ({TWELVE: calibration},),
+        target_prevalence,
+        label_prevalence,
+        prevalence_shift,
+        network,
+        (typicality,) if typicality else (),
+    )
+    match = acquisition_match(run[f"{test}_acquisitions"], acquisition_profiles(run["train_acquisitions"]))
     probabilities = [run[test], *([run[f"{test}_simulation"]] if network else [])]
-    return rule.probabilities(np.stack(probabilities).astype(np.float64), outside)
+    scores: Floats = rule.decide(np.stack(probabilities).astype(np.float64), match).scores
+    return scores
 
 
 def pooled(runs: Sequence[Arrays], test: str, prevalence_shift: float) -> tuple[Booleans, dict[str, Booleans]]:

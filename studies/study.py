@@ -94,7 +94,9 @@ _step("+simulated", training={"simulated": ROBUST.training.simulated})
 
 # `robust` without one of its parts. Augmentation and schedule are left out for real recordings only: the initial
 # weights are those of `robust`, except for `-band`, whose signals differ.
-AUGMENTED = dict.fromkeys(("filters", "noise", "gain", "lead_loss", "hidden_demographics"), 0.0)
+AUGMENTED = dict.fromkeys(
+    ("filters", "noise", "gain", "lead_loss", "swaps", "interference", "hidden_demographics"), 0.0
+)
 ABLATIONS = {
     "robust-band": changed(ROBUST, signal={"band": None}),
     "robust-machine": changed(ROBUST, augmentation=AUGMENTED),

@@ -1,7 +1,7 @@
-"""Detect recordings acquired unlike the training data, by sampling frequency, ADC step and duration.
+"""Compare how a recording was acquired with the training data: sampling frequency, ADC step and duration.
 
-These depend on the hospital's devices, not on the heart. A recording that fits no profile of the training data is out
-of distribution; one that fits may still be from another hospital.
+These depend on the hospital's devices, not on the heart. A recording that matches no profile of the training data is
+most likely from another hospital; one that matches may be.
 """
 
 from __future__ import annotations
@@ -20,8 +20,13 @@ from leadwise.ecg.recording import Recording
 SAMPLED_LEADS = (0, 1, 6, 10)  # rows of the file in which the step is measured; all leads would give the same
 MIN_LEVELS = 20  # distinct values that a lead needs for its step to be measured
 STEP_PERCENTILE = 10  # of the distances between neighbouring levels, which are larger where levels are sparse
+MAX_DISTINCT = 0.9  # share of a lead's samples with distinct values; above it the samples show no step
+DEVIATION = 0.01  # of the distance of two levels from a multiple of a count or of the smallest distance, at most
 RANGE = (0.5, 99.5)  # percentiles of the training data's steps and durations; those outside are accidents
-STEP_MARGIN, DURATION_MARGIN = 1.5, 1.05  # factors by which a recording may exceed the range of a profile
+# Standard deviations, in logarithms, of what lies beyond the ranges of a profile. They keep a recording that has been
+# cut from 10 to 9.4 s, and tell one of 6 s, of 250 instead of 500 Hz, or of 4.88 instead of 1 uV.
+FREQUENCY_SD, STEP_SD, DURATION_SD = 0.02, 0.4, 0.1
+MISMATCH = -5.0  # smallest log likelihood ratio: about one recording in 150 is acquired unlike all others
 MIN_SHARE = 0.01  # of the training recordings: a rarer sampling frequency gets no profile
 
 
@@ -46,12 +51,20 @@ def _step(counts: NDArray[Any]) -> float:
         levels: NDArray[Any] = np.flatnonzero(present)
     else:
         levels = np.unique(counts[np.isfinite(counts)]).astype(np.float64)
-    if len(levels) < MIN_LEVELS:
+    if not MIN_LEVELS <= len(levels) <= MAX_DISTINCT * np.isfinite(counts).sum():
         return math.nan
     distances = np.sort(levels[1:] - levels[:-1])
+    if not (_are_multiples(distances, 1.0) or _are_multiples(distances, distances[0])):
+        return math.nan
     position = (len(distances) - 1) * STEP_PERCENTILE / 100  # numpy.percentile takes far longer for so few
     before, after = distances[math.floor(position)], distances[math.ceil(position)]
     return float(before + (after - before) * (position % 1))
+
+
+def _are_multiples(distances: NDArray[Any], unit: float) -> bool:
+    multiples = distances / unit
+    nearest = np.rint(multiples)
+    return bool(nearest.min() >= 1 and np.abs(multiples - nearest).max() <= DEVIATION)
 
 
 @dataclass(frozen=True)
@@ -63,14 +76,16 @@ class AcquisitionProfile:
     seconds: tuple[float, float]
     recordings: int
 
-    def fits(self, acquisition: NDArray[np.float32]) -> bool:
-        """Return whether the values of `measure_acquisition`, (3,), lie within this profile and its margins."""
+    def log_match(self, acquisition: NDArray[np.float32]) -> float:
+        """Return the log likelihood ratio of the values of `measure_acquisition`, (3,), in this profile to those
+        elsewhere: 0 within its ranges, and falling with the distance from them. An unknown step matches."""
         frequency, step, seconds = map(float, acquisition)
-        return (
-            abs(frequency - self.sampling_frequency) <= 0.001 * self.sampling_frequency
-            and (np.isnan(step) or self.step[0] / STEP_MARGIN <= step <= self.step[1] * STEP_MARGIN)
-            and self.seconds[0] / DURATION_MARGIN <= seconds <= self.seconds[1] * DURATION_MARGIN
+        deviations = (
+            math.log(frequency / self.sampling_frequency) / FREQUENCY_SD,
+            0.0 if math.isnan(step) else _excess(step, self.step) / STEP_SD,
+            _excess(seconds, self.seconds) / DURATION_SD,
         )
+        return max(MISMATCH, -sum(deviation**2 for deviation in deviations) / 2)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> AcquisitionProfile:
@@ -96,6 +111,13 @@ def _range(values: NDArray[np.float32]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def out_of_distribution(acquisitions: NDArray[np.float32], profiles: Sequence[AcquisitionProfile]) -> NDArray[np.bool_]:
-    """Return which of the measured recordings, (n, 3), fit no profile, (n,)."""
-    return np.array([not any(profile.fits(row) for profile in profiles) for row in acquisitions], np.bool_)
+def _excess(value: float, limits: tuple[float, float]) -> float:
+    """Return the logarithm of the factor by which a value lies beyond limits; 0 within."""
+    low, high = limits
+    return max(0.0, math.log(low / value) if low > 0 else 0.0, math.log(value / high) if high > 0 else 0.0)
+
+
+def acquisition_match(acquisitions: NDArray[np.float32], profiles: Sequence[AcquisitionProfile]) -> NDArray[np.float64]:
+    """Return the log likelihood ratio (n,) of in distribution to out of distribution of the measured recordings,
+    (n, 3): that of the profile that matches best."""
+    return np.array([max((p.log_match(row) for p in profiles), default=MISMATCH) for row in acquisitions], np.float64)

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from leadwise.challenge.classes import CODES
+from leadwise.decision.lead_sets import nearest_lead_set
 from leadwise.decision.rules import Predictions, Rule, make_rule
-from leadwise.ecg.acquisition import AcquisitionProfile, out_of_distribution
+from leadwise.ecg.acquisition import AcquisitionProfile, acquisition_match
 from leadwise.ecg.preprocessing import window_starts
 from leadwise.model.folder import (
     PRETRAINED,
@@ -90,7 +91,7 @@ class Model:
     stacked: StackedNetworks | None = None  # the networks in one, if that is faster
     cpu_fallback: CpuFallback | None = None  # for a model on a GPU
     channels_last: bool = False  # compute with `ChannelsLastNetwork`, on a GPU
-    site: str = "auto"  # of `SITES`; auto: by the acquisition profile
+    site: str = "auto"  # of `SITES`; auto: by acquisition and content
     origin: ModelOrigin | None = field(default=None, init=False)  # None after `dataclasses.replace`
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -175,13 +176,15 @@ class Model:
         features: NDArray[np.float32],
         acquisitions: NDArray[np.float32] | None = None,
     ) -> Predictions:
-        """Return labels and scores; no recording is out of distribution without `acquisitions` (recordings, 3)."""
-        outside = None
+        """Return labels and scores; all recordings are in distribution without `acquisitions` (recordings, 3). A lead
+        without signal is one that a recording does not have."""
+        match = None
         if acquisitions is not None and self.site == "auto":
-            outside = out_of_distribution(acquisitions, self.profiles)
+            match = acquisition_match(acquisitions, self.profiles)
         elif acquisitions is not None:
-            outside = np.full(len(acquisitions), self.site == "unknown")
-        return self.rule.decide(self.probabilities(signals, features), outside)
+            match = np.full(len(acquisitions), np.inf if self.site == "training" else -np.inf)
+        lead_sets = nearest_lead_set(np.array([signal.any(axis=1) for signal in signals]).reshape(-1, 12))
+        return self.rule.decide(self.probabilities(signals, features), match, lead_sets)
 
     def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
         """Return for each test window the index of its signal, its first sample, and its length without padding."""

@@ -21,8 +21,13 @@ class Prediction:
     scores: NDArray[np.float64]  # (24,) probabilities
     repairs: tuple[str, ...]  # names
     error: RecordingError | None = None  # file and reason, if the recording cannot be used
-    out_of_distribution: bool = False  # acquisition profile not seen in training
+    in_distribution: float = np.nan  # probability of it; NaN if the model does not distinguish
     warnings: tuple[QualityWarning, ...] = ()  # if they were requested
+
+    @property
+    def out_of_distribution(self) -> bool:
+        """Return whether the recording is more likely from another hospital than from those of the training."""
+        return self.in_distribution < 0.5
 
     @property
     def reason(self) -> str | None:

@@ -210,10 +210,10 @@ def _predict(model: Model, inputs: Sequence[_Input]) -> list[Prediction]:
     features = np.stack([item.auxiliary_features for item in inputs])
     acquisitions = np.stack([item.acquisition for item in inputs])
     found = model.predict([item.signal for item in inputs], features, acquisitions)
-    outside = np.zeros(len(inputs), np.bool_) if found.out_of_distribution is None else found.out_of_distribution
+    inside = np.full(len(inputs), np.nan) if found.in_distribution is None else found.in_distribution
     return [
-        Prediction(item.name, labels, scores, item.repairs, None, bool(is_outside), item.warnings)
+        Prediction(item.name, labels, scores, item.repairs, None, float(probability), item.warnings)
         if np.isfinite(scores).all()
         else _prior(model, RecordingError(item.source, NO_PROBABILITY), item.name)
-        for item, labels, scores, is_outside in zip(inputs, found.labels, found.scores, outside, strict=True)
+        for item, labels, scores, probability in zip(inputs, found.labels, found.scores, inside, strict=True)
     ]

@@ -35,12 +35,12 @@ class ScoringSummary:
 
     def lines(self) -> list[str]:
         """Return the summary for a log."""
-        profile = f"  {self.out_of_distribution} out of distribution (acquisition profile not seen in training)"
+        outside = f"  {self.out_of_distribution} out of distribution (probably not from the hospitals of the training)"
         kinds = Counter(reason_kind(reason) for _, reason in self.unusable)
         return [
             f"{self.recordings} recordings scored, {len(self.unusable)} of them could not be used"
             " and got the training prior",
-            *([profile] if self.out_of_distribution else []),
+            *([outside] if self.out_of_distribution else []),
             *(f"  not usable: {count}, {kind}" for kind, count in kinds.most_common()),
             *(f"  repaired: {count}, {repair}" for repair, count in self.repairs.most_common()),
             *(f"  quality: {count}, {warning}" for warning, count in self.warnings.most_common()),

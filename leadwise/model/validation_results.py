@@ -14,6 +14,7 @@ from safetensors.numpy import load, save
 
 from leadwise.challenge.classes import CODES
 from leadwise.data.dataset import Dataset
+from leadwise.decision.lead_sets import REDUCED
 from leadwise.util.files import atomic_write
 
 FILE = "validation.safetensors"
@@ -30,6 +31,7 @@ class Validation:
     folds: NDArray[np.int8]  # (n,) fold that the recording validates; -1 if that fold has no network (yet)
     labels: NDArray[np.bool_]  # (n, 24)
     probabilities: NDArray[np.float32]  # (n, 24) by the network of the fold; NaN without one
+    lead_set_probabilities: NDArray[np.float32]  # (n, reduced lead sets, 24), with their leads alone; NaN without them
     seconds: NDArray[np.float32]  # (n,) length
     frequencies: NDArray[np.float32]  # (n,) Hz, of the file
     steps: NDArray[np.float32]  # (n,) uV, ADC step; NaN if the signal does not show it
@@ -46,6 +48,7 @@ class Validation:
             folds=np.full(len(dataset), -1, np.int8),
             labels=dataset.labels,
             probabilities=np.full(shape, np.nan, np.float32),
+            lead_set_probabilities=_unknown_lead_sets(len(dataset)),
             seconds=(dataset.lengths / sampling_frequency).astype(np.float32),
             frequencies=dataset.acquisitions[:, 0].astype(np.float32),
             steps=dataset.acquisitions[:, 1].astype(np.float32),
@@ -56,10 +59,18 @@ class Validation:
     def __len__(self) -> int:
         return len(self.names)
 
-    def record(self, fold: int, held_out: NDArray[np.bool_], probabilities: NDArray[np.float32]) -> None:
-        """Set the probabilities (held out, 24) of the recordings of a mask (n,)."""
+    def record(
+        self,
+        fold: int,
+        held_out: NDArray[np.bool_],
+        probabilities: NDArray[np.float32],
+        lead_set_probabilities: NDArray[np.float32] | None = None,
+    ) -> None:
+        """Set the probabilities, (held out, 24) and (held out, reduced lead sets, 24), of the recordings of a mask."""
         self.folds[held_out] = fold
         self.probabilities[held_out] = probabilities
+        if lead_set_probabilities is not None:
+            self.lead_set_probabilities[held_out] = lead_set_probabilities
 
     def part(self, chosen: NDArray[np.bool_] | NDArray[np.int64]) -> Validation:
         """Return the recordings of a mask (n,) or of indices."""
@@ -80,6 +91,10 @@ class Validation:
             handle.write(save(arrays, {"texts": json.dumps({name: getattr(self, name) for name in NAMES})}))
 
 
+def _unknown_lead_sets(count: int) -> NDArray[np.float32]:
+    return np.full((count, len(REDUCED), len(CODES)), np.nan, np.float32)
+
+
 ARRAYS = tuple(field.name for field in fields(Validation) if field.name not in NAMES)
 
 
@@ -91,7 +106,9 @@ def load_validation(folder: Path) -> Validation:
         arrays: dict[str, Any] = load(content)
         metadata = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])["__metadata__"]
         stored = json.loads(metadata["texts"])
-        arrays.setdefault("steps", np.full(len(stored["names"]), np.nan, np.float32))  # older files lack them
+        count = len(stored["names"])  # older files lack these two:
+        arrays.setdefault("steps", np.full(count, np.nan, np.float32))
+        arrays.setdefault("lead_set_probabilities", _unknown_lead_sets(count))
         validation = Validation(**arrays | {name: tuple(map(str, stored[name])) for name in NAMES})
     except (SafetensorError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: damaged, {error}") from None

@@ -87,6 +87,7 @@ def json_object(
         "error": result.error,
         "repairs": [{"name": name, "detail": details.get(name, "")} for name in result.repairs],
         "warnings": list(result.warnings),
+        "in_distribution": _number(result.in_distribution),
         "out_of_distribution": result.out_of_distribution,
         "recording": _recording(annotated) if annotated else dict.fromkeys(RECORDING_KEYS),
         "model": {"folder": readable(str(folder)), "recipe": model.recipe.name, "networks": len(model.networks)},

@@ -1,4 +1,4 @@
-"""Score recordings by subgroup: sex, age, device, sampling frequency, length and source.
+"""Score recordings by subgroup: sex, age, device, sampling frequency, length, source, and leads that are used.
 
 A subgroup is scored by itself, with the answers that its recordings have in the whole. Its constant baseline answers
 the best constant labels of all recordings.
@@ -118,15 +118,16 @@ class Subgroups:
         return [(name, list(rows)) for name, rows in groupby(self.rows, lambda row: row.grouping)]
 
 
-def subgroups_of(facts: Facts, labels: Booleans, answers: Booleans) -> Subgroups:
-    """Return the table of recordings with their labels and answers, (n, 24) each; its first row has all of them."""
+def subgroups_of(facts: Facts, labels: Booleans, answers: Booleans, more: Sequence[Group] = ()) -> Subgroups:
+    """Return the table of recordings with their labels and answers, (n, 24) each; its first row has all of them, its
+    last ones are those of `more`."""
     groups, uniform = [Group("all", "all recordings", labels, answers)], {}
     for grouping, masks in masks_of(facts).items():
         if len(masks) == 1:
             uniform[grouping] = next(iter(masks))
         else:
             groups += [Group(grouping, name, labels[mask], answers[mask]) for name, mask in masks.items()]
-    return Subgroups(tuple(score_groups(groups, best_constant_labels(labels))), uniform)
+    return Subgroups(tuple(score_groups([*groups, *more], best_constant_labels(labels))), uniform)
 
 
 def score_groups(groups: Iterable[Group], constant: Booleans) -> list[Subgroup]:

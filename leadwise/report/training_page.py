@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from leadwise.challenge.evaluation import EvaluationData
 from leadwise.challenge.metric import Scores, challenge_metric, evaluate
+from leadwise.decision.lead_sets import LEAD_SETS
 from leadwise.decision.rules import make_rule
 from leadwise.decision.thresholds import apply_thresholds, threshold_curves
 from leadwise.ecg.discovery import find_recordings
@@ -34,7 +35,7 @@ from leadwise.report.charts import Bar
 from leadwise.report.evaluation_page import HEADS, PUBLISHED_STEPS, SHORT, bar_text, page_content, render, value_text
 from leadwise.report.lead_importance import Gates, LeadImportance, Prepared
 from leadwise.report.statistics import bootstrap_interval, rewards_of
-from leadwise.report.subgroups import Facts, Subgroups, subgroups_of
+from leadwise.report.subgroups import Facts, Group, Subgroups, subgroups_of
 from leadwise.util.files import write_text
 
 AGES = tuple(range(0, 101, 5))  # years; the last bin holds all above
@@ -88,17 +89,29 @@ def read_training(folder: Path, data: str | Path | None) -> Training:
     if not len(held_out) or not _belong_together(metadata, held_out, outputs):
         raise ValueError(f"{folder}: validation.safetensors does not belong to the model of model.json")
     scores = evaluate(outputs.labels, outputs.answers, outputs.scores)
-    subgroups = subgroups_of(Facts.of(held_out), outputs.labels, outputs.answers)
+    subgroups = subgroups_of(Facts.of(held_out), outputs.labels, outputs.answers, _lead_sets(metadata, held_out))
     return Training(metadata, validation, held_out, outputs, scores, subgroups)
 
 
-def _predictions(metadata: dict[str, Any], held_out: Validation) -> tuple[NDArray[np.bool_], Floats]:
-    """Return labels and scores of each recording by the rule of its own fold, (recordings, 24) each."""
+def _lead_sets(metadata: dict[str, Any], held_out: Validation) -> list[Group]:
+    """Return the recordings with the leads of each lead set alone, if they were validated with them."""
+    if not np.isfinite(held_out.lead_set_probabilities).all():
+        return []
+    found = [(name, _predictions(metadata, held_out, place)[0]) for place, name in enumerate(LEAD_SETS)]
+    return [Group("leads", name, held_out.labels, labels) for name, labels in found]
+
+
+def _predictions(metadata: dict[str, Any], held_out: Validation, lead_set: int = 0) -> tuple[NDArray[np.bool_], Floats]:
+    """Return labels and scores of each recording by the rule of its own fold, (recordings, 24) each, with the leads of
+    a lead set alone (index in `LEAD_SETS`; 0: twelve)."""
+    reduced = held_out.lead_set_probabilities
+    probabilities = (reduced[:, lead_set - 1] if lead_set else held_out.probabilities).astype(np.float64)
     labels, scores = np.zeros_like(held_out.labels), np.zeros(held_out.labels.shape)
     decision = recipe_from_dict(metadata["recipe"]).decision
     for place, fold in enumerate(metadata["folds"]):
         chosen = held_out.folds == place
-        prediction = make_rule(decision, [fold]).decide(held_out.probabilities[None, chosen].astype(np.float64))
+        lead_sets = np.full(chosen.sum(), lead_set)
+        prediction = make_rule(decision, [fold]).decide(probabilities[None, chosen], None, lead_sets)
         labels[chosen], scores[chosen] = prediction.labels, prediction.scores
     return labels, scores
 

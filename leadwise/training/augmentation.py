@@ -12,6 +12,17 @@ from leadwise.network.transfers import send
 from leadwise.recipes import AugmentationRecipe
 
 DEMOGRAPHICS = 5  # auxiliary features of age and sex, which come first; the log of a signal's scale may follow
+V2 = 7  # its row among the twelve leads
+# Rows and signs of I, II, III, aVR, aVL, aVF with two electrodes exchanged: none, both arms, left arm and leg, right
+# arm and left leg. Follows from the leads' definitions (I = LA - RA, II = LL - RA, III = LL - LA).
+SWAPS = (
+    ((0, 1, 2, 3, 4, 5), (1, 1, 1, 1, 1, 1)),
+    ((0, 2, 1, 4, 3, 5), (-1, 1, 1, 1, 1, 1)),
+    ((1, 0, 2, 3, 5, 4), (1, 1, -1, 1, 1, 1)),
+    ((2, 1, 0, 5, 4, 3), (-1, -1, -1, 1, 1, 1)),
+)
+LARGEST_HUM, LARGEST_WANDER = 0.5, 1.0  # amplitude; the root mean square of the signal is 1
+WANDER = (0.1, 0.6)  # Hz
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,8 +43,12 @@ def augment(batch: Batch, recipe: AugmentationRecipe, sampling_frequency: float)
         windows = add_noise(windows, recipe.noise)
     if recipe.gain:
         windows, auxiliary = change_gain(windows, auxiliary, recipe.gain)
+    if recipe.swaps:
+        windows = swap_electrodes(windows, recipe.swaps)
+    if recipe.interference:
+        windows = add_interference(windows, recipe.interference, sampling_frequency)
     if recipe.lead_loss:
-        windows = drop_leads(windows, recipe.lead_loss)
+        windows, auxiliary = drop_leads(windows, auxiliary, recipe.lead_loss)
     if recipe.hidden_demographics:
         hidden = _uniform(windows, 1) < recipe.hidden_demographics  # (batch, 1)
         auxiliary = torch.cat([auxiliary[:, :DEMOGRAPHICS] * ~hidden, auxiliary[:, DEMOGRAPHICS:]], dim=1)
@@ -77,10 +92,54 @@ def change_gain(windows: Tensor, auxiliary: Tensor, deviation: float) -> tuple[T
     return windows, torch.cat([auxiliary[:, :DEMOGRAPHICS], auxiliary[:, DEMOGRAPHICS:] + shift], dim=1)
 
 
-def drop_leads(windows: Tensor, share: float) -> Tensor:
-    """Set up to half of the leads of some windows to zero, as a lost electrode does."""
-    chance = 0.5 * _uniform(windows, 1, 1) * (_uniform(windows, 1, 1) < share)
-    return windows * (_uniform(windows, windows.shape[1], 1) >= chance)
+def swap_electrodes(windows: Tensor, share: float) -> Tensor:
+    """Exchange two limb electrodes of some windows: right and left arm in half of them. Chest leads stay, since their
+    reference is the mean of the three."""
+    exchanged = _uniform(windows) < share  # (batch,)
+    limits = torch.tensor([0.5, 0.75], dtype=windows.dtype, device=windows.device)
+    kind = (1 + torch.bucketize(_uniform(windows), limits)) * exchanged
+    order = torch.tensor([order for order, _ in SWAPS], device=windows.device)[kind]  # (batch, 6)
+    signs = torch.tensor([signs for _, signs in SWAPS], dtype=windows.dtype, device=windows.device)[kind]
+    limbs = torch.gather(windows[:, :6], 1, order.unsqueeze(2).expand(-1, -1, windows.shape[2]))
+    return torch.cat([limbs * signs.unsqueeze(2), windows[:, 6:]], dim=1)
+
+
+def add_interference(windows: Tensor, share: float, sampling_frequency: float) -> Tensor:
+    """Add mains hum of 50 or 60 Hz to some windows, and a baseline that wanders as with breath to some; each lead has
+    its own strength and phase; zeros (padding) stay zeros."""
+    time = torch.arange(windows.shape[2], dtype=windows.dtype, device=windows.device) / sampling_frequency
+    hum = 50 + 10 * (_uniform(windows, 1, 1) < 0.5)  # (batch, 1, 1) Hz
+    breath = WANDER[0] + (WANDER[1] - WANDER[0]) * _uniform(windows, 1, 1)
+    for frequency, largest in ((hum, LARGEST_HUM), (breath, LARGEST_WANDER)):
+        chosen = _uniform(windows, 1, 1) < share
+        strength = largest * _uniform(windows, 1, 1) * chosen * _uniform(windows, windows.shape[1], 1)
+        phase = _uniform(windows, windows.shape[1], 1)
+        windows = windows + strength * torch.sin(2 * torch.pi * (frequency * time + phase)) * (windows != 0)
+    return windows
+
+
+def drop_leads(windows: Tensor, auxiliary: Tensor, share: float) -> tuple[Tensor, Tensor]:
+    """Set leads of some windows to zero: in half of them up to half of the twelve, as lost electrodes do, in the other
+    half the chest leads, all or all but V2, as in the reduced lead sets of the Challenge of 2021 (its limb leads
+    determine each other). If auxiliary features have the logarithm of the scale, the rest is normalised anew."""
+    losing, of_set = (_uniform(windows, 1, 1) < chance for chance in (share, 0.5))
+    lost = _uniform(windows, windows.shape[1], 1) < 0.5 * _uniform(windows, 1, 1)
+    chest = torch.tensor([False] * 6 + [True] * 6, device=windows.device).view(1, -1, 1)
+    without_v2 = torch.arange(windows.shape[1], device=windows.device).view(1, -1, 1) != V2
+    missing = torch.where(of_set, chest & (without_v2 | (_uniform(windows, 1, 1) < 0.5)), lost)  # (batch, 12, 1)
+    kept = windows * ~(losing & missing)
+    if auxiliary.shape[1] == DEMOGRAPHICS:
+        return kept, auxiliary
+    before, after = map(_rms, (windows, kept))  # (batch, 1)
+    ratio = torch.where((before > 0) & (after > 0), after / before.clamp(min=1e-6), 1.0)
+    scale = auxiliary[:, DEMOGRAPHICS:] + torch.log(ratio)
+    return kept / ratio.unsqueeze(2), torch.cat([auxiliary[:, :DEMOGRAPHICS], scale], dim=1)
+
+
+def _rms(windows: Tensor) -> Tensor:
+    """Return the root mean square over the leads that are not zero, (batch, 1)."""
+    present = (windows != 0).any(2).sum(1, keepdim=True).clamp(min=1)
+    return torch.sqrt(windows.square().mean(2).sum(1, keepdim=True) / present)
 
 
 def mix_up(batch: Batch, alpha: float) -> Batch:

@@ -19,6 +19,7 @@ from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import Interrupted, interruptible
 from leadwise.training.schedule import MAX_ROLLBACKS, ROLLBACK_FACTOR
 from leadwise.training.time_plan import TimePlan
+from leadwise.training.validation import predict_lead_sets
 from leadwise.util.progress import duration, log
 
 
@@ -33,6 +34,7 @@ class FoldTask:
     seed: int
     initial_weights: State | None = None  # None: random
     name: str = ""  # in the log; by default the number of the fold
+    lead_sets: bool = False  # predict the validation recordings also with reduced lead sets
 
     def begin(self, group: ProcessGroup) -> FoldState:
         """Return the state before the first epoch."""
@@ -49,6 +51,7 @@ class FoldResult:
     best_epoch: int  # 0, 1, ...: whose weights these are
     history: list[dict[str, float]]  # one entry per epoch, see `run_epoch`
     rollbacks: list[dict[str, Any]]  # number and reason of each epoch whose loss was not finite
+    lead_set_probabilities: NDArray[np.float32] | None = None  # (validation recordings, reduced lead sets, 24)
     unfinished: str = ""  # why there are fewer epochs than planned, if more are to follow
 
     @classmethod
@@ -90,6 +93,11 @@ def train_fold(task: FoldTask, plan: TimePlan | None = None, group: ProcessGroup
                     result = FoldResult.of(state)
                 except OutOfTimeError:
                     break
+            if result and task.lead_sets:
+                state.networks.ema_network.load_state_dict(result.weights)
+                members = np.flatnonzero(task.data.validation)
+                found = predict_lead_sets(state, task.data.dataset, members)
+                result = replace(result, lead_set_probabilities=found)
     except Interrupted:
         if result is None:
             raise

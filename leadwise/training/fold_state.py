@@ -21,7 +21,7 @@ from leadwise.recipes import Recipe
 from leadwise.training.checkpoint import State, load_checkpoint, save_checkpoint
 from leadwise.training.distributed import SINGLE_PROCESS, ProcessGroup, synchronise_norms
 
-VERSION = f"3, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
+VERSION = f"4, torch {torch.__version__}"  # another number when the same recipe and data would give other weights
 VALIDATION_BATCH = 128  # windows
 Forward = Callable[[Tensor, Tensor], Tensor]  # signals and auxiliary features to logits
 

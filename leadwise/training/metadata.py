@@ -12,11 +12,13 @@ import numpy as np
 import torch
 
 from leadwise.challenge.classes import CODES
-from leadwise.challenge.metric import challenge_metric
+from leadwise.challenge.metric import Booleans, challenge_metric
 from leadwise.data.dataset import Dataset
 from leadwise.decision.calibration import fit
+from leadwise.decision.lead_sets import REDUCED
 from leadwise.decision.rules import Predictions, make_rule
 from leadwise.decision.thresholds import best_constant_labels, search_thresholds
+from leadwise.decision.typicality import fit_typicality
 from leadwise.network.devices import Processor
 from leadwise.recipes import Recipe
 from leadwise.training.epoch import FoldData
@@ -43,10 +45,13 @@ def describe_fold(result: FoldResult, data: FoldData, recipe: Recipe) -> dict[st
         "validation_scores": scores,
     }
     by_reward = recipe.decision.method == "reward"
-    if by_reward:  # `rules.ExpectedRewardRule` needs the calibration and the prevalences in the training part
+    if by_reward:  # what `rules.ExpectedRewardRule` needs
+        typicality = fit_typicality(result.probabilities)
         targets = data.dataset.targets(recipe.training.proxy_labels)
         metadata |= {
             "calibration": dataclasses.asdict(fit(targets[data.validation], result.probabilities)),
+            "lead_set_calibrations": _lead_set_calibrations(targets[data.validation], result),
+            "typicality": dataclasses.asdict(typicality) if typicality else None,
             "target_prevalence": targets[~data.validation].mean(0).tolist(),
             "label_prevalence": data.dataset.labels[~data.validation].mean(0).tolist(),
         }
@@ -62,6 +67,14 @@ def describe_fold(result: FoldResult, data: FoldData, recipe: Recipe) -> dict[st
         "epochs": result.history,
         "rollbacks": result.rollbacks,
     }
+
+
+def _lead_set_calibrations(targets: Booleans, result: FoldResult) -> dict[str, Any]:
+    """Fit the calibration of each reduced lead set; none if the fold was stopped before their validation."""
+    if result.lead_set_probabilities is None:
+        return {}
+    found = zip(REDUCED, result.lead_set_probabilities.swapaxes(0, 1), strict=True)
+    return {name: dataclasses.asdict(fit(targets, probabilities)) for name, probabilities in found}
 
 
 def prior_prediction(dataset: Dataset) -> Predictions:

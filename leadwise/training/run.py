@@ -121,7 +121,9 @@ class TrainingRun:
         path = self.checkpoint / checkpoint_name(fold, self.identity)
         seed = self.recipe.training.seed + fold  # networks with the same initial weights differ by it
         weights = self.initial_weights.state(fold) if self.initial_weights else None
-        return train_fold(FoldTask(split.fold(fold), self.recipe, self.processor, path, seed, weights), plan, group)
+        lead_sets = self.recipe.decision.method == "reward"  # which calibrates for each of them
+        task = FoldTask(split.fold(fold), self.recipe, self.processor, path, seed, weights, lead_sets=lead_sets)
+        return train_fold(task, plan, group)
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,7 +232,7 @@ class ModelWriter:
         """Write a fold's network and validation results; return its entry of model.json."""
         data, model, name = self.split.fold(fold), self.run.model, model_folder.fold_file(fold)
         checksum = model_folder.save_network(model, name, result.weights, self.run.options.half)
-        self.validation.record(fold, data.validation, result.probabilities)
+        self.validation.record(fold, data.validation, result.probabilities, result.lead_set_probabilities)
         self.validation.save(model)
         return {"file": name, "sha256": checksum} | describe_fold(result, data, self.run.recipe)
 

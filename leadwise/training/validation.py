@@ -7,12 +7,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from leadwise.data.dataset import Dataset
+from leadwise.data.reduced_leads import keep_leads
+from leadwise.decision.lead_sets import LEAD_SETS, REDUCED
 from leadwise.ecg.preprocessing import window_starts
 from leadwise.network.transfers import send
 from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import check_interrupt
 from leadwise.util.progress import log
+
+CHUNK = 512  # recordings whose signals are copied to hide leads
 
 
 def validation_windows(lengths: NDArray[np.int64], window: int, overlap: int) -> NDArray[np.int64]:
@@ -51,6 +56,21 @@ def predict(
         first += len(owners)
         check_interrupt()
     return (state.group.all_reduce(total).cpu() / count).numpy()
+
+
+def predict_lead_sets(state: FoldState, dataset: Dataset, members: NDArray[np.int64]) -> NDArray[np.float32]:
+    """Return the probabilities (members, lead sets, 24) of recordings in ascending order with the leads of each of
+    `REDUCED` alone."""
+    chunks = []
+    for first in range(0, len(members), CHUNK):
+        part = dataset.subset(np.isin(np.arange(len(dataset)), members[first : first + CHUNK]))
+        of_sets = []
+        for name in REDUCED:
+            reduced = keep_leads(part, LEAD_SETS[name])
+            examples = Examples.of(reduced, state.processor.device)
+            of_sets.append(predict(state, examples, reduced.lengths, np.arange(len(part))))
+        chunks.append(np.stack(of_sets, axis=1))
+    return np.concatenate(chunks)
 
 
 def _probabilities(state: FoldState, examples: Examples, batch: Tensor, offsets: Tensor) -> Tensor:

@@ -13,6 +13,7 @@ import pytest
 import get_12ECG_score
 import leadwise
 from leadwise import cli
+from leadwise.simulate.folder import write_folder
 from tests.commands import ROOT
 from tests.model.models import write_model
 
@@ -25,9 +26,10 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_without_a_model_the_included_one_answers_and_its_site_is_doubted_once(
-    ecgs: Path, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    records = [str(ecgs / "E00001.hea"), str(ecgs / "E00002")]
+    write_folder(tmp_path, 4, seed=1, sources=["HR"])  # acquired as PTB-XL's
+    records = sorted(map(str, tmp_path.glob("*.hea")))
     assert cli.main(["predict", *records]) == 0
     printed = capsys.readouterr()
     assert get_12ECG_score.main(["pretrained", *records]) == 0

@@ -10,6 +10,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from leadwise.ecg.acquisition import MISMATCH
 from leadwise.ecg.preprocessing import window_starts
 from leadwise.model import ensemble
 from leadwise.model.ensemble import Model, load_model
@@ -179,6 +180,6 @@ def test_the_simulation_only_network_is_used_for_recordings_out_of_distribution(
     np.testing.assert_allclose(found[:, 0], expected, atol=1e-5)
     acquired = np.full((2, 3), 500, np.float32)  # the model has no acquisition profiles
     answer = model.predict(signals, people, acquired)
-    np.testing.assert_array_equal(answer.scores, model.rule.decide(found, np.array([True, True])).scores)
-    assert answer.out_of_distribution is not None and answer.out_of_distribution.all()
+    np.testing.assert_array_equal(answer.scores, model.rule.decide(found, np.full(2, MISMATCH)).scores)
+    assert answer.in_distribution is not None and (answer.in_distribution < 0.05).all()
     assert not np.allclose(answer.scores, model.predict(signals, people).scores)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from leadwise.ecg.quality import QualityWarning
@@ -50,9 +51,9 @@ def test_no_cell_of_the_list_is_a_formula(tmp_path: Path, cell: str) -> None:
 
 def test_recordings_out_of_distribution_are_counted() -> None:
     summary = ScoringSummary()
-    for outside in (True, False, True):
-        summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), None, out_of_distribution=outside))
-    assert summary.lines()[1:] == ["  2 out of distribution (acquisition profile not seen in training)"]
+    for probability in (0.1, 0.9, 0.4, np.nan):
+        summary.add("A", Prediction("A", PRIOR.labels[0], PRIOR.scores[0], (), None, in_distribution=probability))
+    assert summary.lines()[1:] == ["  2 out of distribution (probably not from the hospitals of the training)"]
 
 
 def test_quality_warnings_are_counted_by_name() -> None:

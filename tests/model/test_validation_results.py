@@ -16,6 +16,7 @@ from leadwise.model.validation_results import ARRAYS, FILE, NAMES, Validation, l
 
 def results() -> Validation:
     rows = {"labels": np.eye(2, 24, dtype=bool), "probabilities": np.full((2, 24), 0.25, np.float32)}
+    rows["lead_set_probabilities"] = np.full((2, 2, 24), 0.125, np.float32)
     rows |= {name: np.zeros(2, np.int8) for name in ("folds", "sexes")}
     rows |= {name: np.ones(2, np.float32) for name in ("seconds", "frequencies", "steps", "ages")}
     return Validation(names=("A1", "A2"), sources=("A", "A"), **rows)
@@ -39,15 +40,16 @@ def test_results_are_read_as_they_were_saved(tmp_path: Path) -> None:
         np.testing.assert_array_equal(getattr(read, name), getattr(results(), name))
 
 
-def test_a_file_without_adc_steps_is_read_and_its_steps_are_unknown(tmp_path: Path) -> None:
+def test_an_older_file_is_read_and_what_it_lacks_is_unknown(tmp_path: Path) -> None:
     results().save(tmp_path)
     with safe_open(tmp_path / FILE, "np") as file:
         metadata = file.metadata()
     arrays = load_file(tmp_path / FILE)
-    del arrays["steps"]
+    del arrays["steps"], arrays["lead_set_probabilities"]
     save_file(arrays, tmp_path / FILE, metadata)
     read = load_validation(tmp_path)
     assert np.isnan(read.steps).all() and len(read.steps) == 2
+    assert np.isnan(read.lead_set_probabilities).all() and read.lead_set_probabilities.shape == (2, 2, 24)
     assert read.names == results().names and (read.seconds == results().seconds).all()
 
 
@@ -68,6 +70,8 @@ def test_arrays_of_different_lengths_are_refused(tmp_path: Path) -> None:
 def test_recorded_probabilities_make_a_recording_validated() -> None:
     validation = replace(results(), folds=np.full(2, -1, np.int8))
     assert len(validation.validated) == 0
-    validation.record(3, np.array([False, True]), np.full((1, 24), 0.5, np.float32))
+    of_sets = np.stack([np.full((1, 24), 0.1), np.full((1, 24), 0.2)], axis=1).astype(np.float32)
+    validation.record(3, np.array([False, True]), np.full((1, 24), 0.5, np.float32), of_sets)
+    assert validation.validated.lead_set_probabilities[0, :, 0].tolist() == of_sets[0, :, 0].tolist()
     assert validation.validated.names == ("A2",) and validation.folds.tolist() == [-1, 3]
     assert validation.part(np.array([1, 0])).names == ("A2", "A1")

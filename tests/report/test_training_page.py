@@ -21,9 +21,11 @@ import team_code
 from leadwise.challenge.classes import CODES
 from leadwise.challenge.metric import challenge_metric
 from leadwise.challenge.outputs import write_output
+from leadwise.decision.lead_sets import LEAD_SETS
 from leadwise.decision.thresholds import apply_thresholds
+from leadwise.ecg.lead_names import STANDARD_LEADS
 from leadwise.ecg.preprocessing import demographics, prepare
-from leadwise.ecg.recording import read_recording
+from leadwise.ecg.recording import read_recording, recording_from_counts
 from leadwise.model.ensemble import load_model
 from leadwise.model.validation_results import FILE, load_validation
 from leadwise.options import TrainingOptions
@@ -284,6 +286,24 @@ def test_a_model_that_decides_by_reward_has_a_page_without_thresholds(data: Path
         assert steps[name] == [f"{fold['validation_scores'][key]:.3f}" for fold in metadata["folds"]]
     assert "<h2>Thresholds" not in text and "Not available: the data folder was not given" in text
     assert len(tables["classes"][1]) == 9
+    scores_of_lead_sets_are_those_of_files_without_the_other_leads(tmp_path, data)
+
+
+def scores_of_lead_sets_are_those_of_files_without_the_other_leads(folder: Path, data: Path) -> None:
+    training, model = read_training(folder, None), load_model(folder)
+    rows = {row.name: row.score for row in training.subgroups.rows if row.grouping == "leads"}
+    assert list(rows) == list(LEAD_SETS)
+    for name, leads in LEAD_SETS.items():
+        answers, rows_of_file = [], [STANDARD_LEADS.index(lead) for lead in leads]
+        for record, fold in zip(training.held_out.names, training.held_out.folds, strict=True):
+            recording = read_recording(data / record)
+            lines = [recording.header.leads[row] for row in rows_of_file]
+            header = replace(recording.header, leads=tuple(lines))
+            signal = prepare(recording_from_counts(header, recording.counts[rows_of_file]), TINY.signal)
+            features = demographics(header)[None]
+            answers.append(one_network(model, int(fold)).predict([signal.values], features).labels[0])
+        score = challenge_metric(training.held_out.labels, np.array(answers))
+        assert rows[name] == pytest.approx(score, abs=0.02), name
 
 
 def test_validation_results_of_another_model_are_refused(model: Path, tmp_path: Path) -> None:

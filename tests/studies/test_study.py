@@ -16,7 +16,7 @@ from PIL import Image
 from leadwise.data.prepare import prepare_dataset
 from leadwise.network.devices import CPU
 from leadwise.network.se_resnet import SEResNet
-from leadwise.recipes import QUICK, ROBUST
+from leadwise.recipes import QUICK, ROBUST, AugmentationRecipe
 from leadwise.simulate import write_folder
 from studies import study
 from studies.run_metrics import FIGURES, figures_of
@@ -93,9 +93,7 @@ def test_the_ladder_ends_one_step_before_robust() -> None:
 
 
 def test_an_ablation_differs_from_robust_only_in_its_part() -> None:
-    nothing = dataclasses.replace(
-        ROBUST.augmentation, filters=0, noise=0, gain=0, lead_loss=0, hidden_demographics=0, mixup=0
-    )
+    nothing = AugmentationRecipe()
     assert dataclasses.replace(ABLATIONS["robust-both"], augmentation=ROBUST.augmentation) == ROBUST
     assert ABLATIONS["robust-both"].augmentation == nothing
     assert ABLATIONS["robust-machine"].augmentation == dataclasses.replace(nothing, mixup=ROBUST.augmentation.mixup)

@@ -7,8 +7,19 @@ import pytest
 import torch
 from torch import Tensor
 
+from leadwise.ecg.preprocessing import TYPICAL_RMS, normalise_rms
 from leadwise.recipes import PAPER, ROBUST, AugmentationRecipe
-from leadwise.training.augmentation import Batch, add_noise, augment, change_gain, drop_leads, filter_windows, mix_up
+from leadwise.training.augmentation import (
+    Batch,
+    add_interference,
+    add_noise,
+    augment,
+    change_gain,
+    drop_leads,
+    filter_windows,
+    mix_up,
+    swap_electrodes,
+)
 
 FREQUENCY = 128.0  # Hz
 
@@ -63,11 +74,60 @@ def test_gain_is_one_factor_per_lead_and_shifts_only_the_scale(batch: Batch) -> 
     assert torch.equal(auxiliary, batch.auxiliary[:, :5])
 
 
+def lost_leads(batch: Batch, windows: Tensor) -> Tensor:
+    return (windows == 0).all(2) & ~(batch.windows == 0).all(2)  # (batch, 12)
+
+
 def test_lead_loss_zeroes_whole_leads_and_leaves_the_others(batch: Batch) -> None:
-    windows = drop_leads(batch.windows, 0.3)
-    lost = (windows == 0).all(2) & ~(batch.windows == 0).all(2)  # (batch, 12)
+    windows, auxiliary = drop_leads(batch.windows, batch.auxiliary[:, :5], 0.4)
+    lost = lost_leads(batch, windows)
     assert torch.equal(windows[~lost], batch.windows[~lost])
-    assert 0.1 < float(lost.any(1).float().mean()) < 0.35
+    assert 0.15 < float(lost.any(1).float().mean()) < 0.45
+    assert torch.equal(auxiliary, batch.auxiliary[:, :5])
+    limbs = ~lost[:, :6].any(1) & lost[:, [6, 8, 9, 10, 11]].all(1)  # the reduced lead sets
+    assert 0.1 < float(limbs.float().mean()) < 0.3 and 0 < int((limbs & lost[:, 7]).sum()) < int(limbs.sum())
+
+
+def test_leads_that_are_left_are_normalised_as_a_recording_without_the_others_is() -> None:
+    torch.manual_seed(1)
+    millivolts = torch.randn(50, 12, 256) * torch.rand(50, 12, 1)
+    signals = millivolts.clone()
+    features = [[0.0] * 5 + [np.log(normalise_rms(each) / TYPICAL_RMS)] for each in signals.numpy()]  # in place
+    windows, auxiliary = drop_leads(signals, torch.tensor(features, dtype=torch.float32), 0.9)
+    for k in range(50):
+        expected = (millivolts[k] * windows[k].any(1, keepdim=True)).numpy()
+        scale = normalise_rms(expected)
+        np.testing.assert_allclose(windows[k], expected, atol=1e-4)
+        assert float(auxiliary[k, 5]) == pytest.approx(np.log(scale / TYPICAL_RMS), abs=1e-4)
+
+
+def limb_leads(electrodes: Tensor) -> Tensor:
+    """Return I to aVF, (batch, 6, time), from the potentials of right arm, left arm and left leg, (batch, 3, time)."""
+    ra, la, ll = electrodes.unbind(1)
+    return torch.stack([la - ra, ll - ra, ll - la, ra - (la + ll) / 2, la - (ra + ll) / 2, ll - (ra + la) / 2], 1)
+
+
+def test_swaps_exchange_two_electrodes_of_the_limbs(batch: Batch) -> None:
+    electrodes = torch.randn(200, 3, 256)
+    windows = torch.cat([limb_leads(electrodes), batch.windows[:, 6:]], 1)
+    swapped = swap_electrodes(windows, 0.6)
+    orders = ((0, 1, 2), (1, 0, 2), (0, 2, 1), (2, 1, 0))  # none, arms, left arm and leg, right arm and leg
+    errors = torch.stack([(limb_leads(electrodes[:, order]) - swapped[:, :6]).abs().amax((1, 2)) for order in orders])
+    assert float(errors.amin(0).max()) < 1e-5
+    counts = torch.bincount(errors.argmin(0), minlength=4) / 200
+    torch.testing.assert_close(counts, torch.tensor([0.4, 0.3, 0.15, 0.15]), atol=0.1, rtol=0)
+    assert torch.equal(swapped[:, 6:], windows[:, 6:])
+
+
+def test_interference_is_a_tone_of_the_mains_and_of_breath(batch: Batch) -> None:
+    windows = torch.full((200, 12, 512), 1e-9)
+    windows[:, :, 500:] = 0  # padding
+    added = add_interference(windows, 0.3, FREQUENCY)
+    assert (added[:, :, 500:] == 0).all()
+    power = torch.fft.rfft(added[:, :, :256]).abs().amax(1)  # (batch, bins), 2 to a hertz
+    mains, breath = power[:, [100, 120]].amax(1) > 1, power[:, :3].amax(1) > 1
+    assert 0.15 < float(mains.float().mean()) < 0.45 and 0.15 < float(breath.float().mean()) < 0.45
+    assert float(added.abs().max()) < 1.5
 
 
 def test_hidden_demographics_remove_age_and_sex_and_keep_the_scale(batch: Batch) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
 
 from leadwise.challenge.metric import challenge_metric
+from leadwise.decision.calibration import fit
+from leadwise.decision.lead_sets import REDUCED
 from leadwise.decision.thresholds import apply_thresholds
 from leadwise.network.devices import CPU
 from leadwise.training.epoch import FoldData
@@ -40,6 +43,13 @@ def test_a_fold_decided_by_expected_reward_has_calibration_and_prevalences(unint
         "fixed_threshold", "common_threshold", "class_thresholds", "expected_reward",
     }  # fmt: skip
     assert json.dumps(entry["calibration"]) and len(entry["calibration"]["offsets"]) == 24
+    assert entry["lead_set_calibrations"] == {}  # not validated with reduced lead sets
+    found = np.random.default_rng(0).random((VALIDATION.sum(), len(REDUCED), 24)).astype(np.float32)
+    entry = describe_fold(dataclasses.replace(uninterrupted, lead_set_probabilities=found), DATA, WITH_EMA)
+    assert list(entry["lead_set_calibrations"]) == list(REDUCED)
+    for place, name in enumerate(REDUCED):
+        expected = fit(DATASET.targets(True)[VALIDATION], found[:, place])
+        assert entry["lead_set_calibrations"][name] == dataclasses.asdict(expected)
 
 
 @pytest.mark.parametrize(
