@@ -2,12 +2,13 @@
 
 Files are read by SciPy, each lead is interpolated. Scoring: five eager networks in fp32 one after the other, one
 recording at a time, padded to the window. Training: one item per recording, read again in each epoch, an eager network
-in fp32 with PyTorch's own dropout and Adam.
+in fp32 with PyTorch's own dropout and Adam. What a user would write today differs in three options: recordings are read
+once (`in_memory`), the forward pass runs under autocast, the network is compiled.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,8 @@ from leadwise.network.se_resnet import ResidualBlock, SEResNet
 from leadwise.recipes import PAPER
 
 WINDOW, SAMPLING_FREQUENCY = 4096, 257
+
+Recording = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]  # signal, demographics, labels
 
 
 def read_files(path: Path) -> tuple[NDArray[np.int16], list[str]]:
@@ -41,7 +44,7 @@ def resample(counts: NDArray[np.int16], lines: Sequence[str]) -> NDArray[np.floa
     return np.array([np.interp(target_times, source_times, lead) for lead in counts], np.float32)
 
 
-def read(path: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.float32]]:
+def read(path: Path) -> Recording:
     """Return the signal (12, samples) at 257 Hz, demographics (5,) and labels (24,) of a recording."""
     counts, lines = read_files(path)
     metadata = dict(line[1:].strip().split(": ", 1) for line in lines if line.startswith("#"))
@@ -80,17 +83,18 @@ def score_folder(networks: list[SEResNet], thresholds: NDArray[np.float64], path
 
 
 class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
-    """Windows, five demographics and 24 labels of recordings, read from the files in each epoch."""
+    """Windows, five demographics and 24 labels of recordings, read from the files in each epoch or once before."""
 
-    def __init__(self, paths: Sequence[Path]) -> None:
+    def __init__(self, paths: Sequence[Path], in_memory: bool = False) -> None:
         self.paths = paths
+        self.recordings = [read(path) for path in paths] if in_memory else None
 
     def __len__(self) -> int:
         return len(self.paths)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor, Tensor]:
         """Return one recording, cut or padded at a random place."""
-        signal, person, labels = read(self.paths[index])
+        signal, person, labels = self.recordings[index] if self.recordings else read(self.paths[index])
         window, excess = np.zeros((12, WINDOW), np.float32), signal.shape[1] - WINDOW
         place = int(torch.randint(abs(excess) + 1, ()))
         if excess > 0:
@@ -103,22 +107,25 @@ class Windows(Dataset[tuple[Tensor, Tensor, Tensor]]):
 class Trainer:
     """The network of recipe `paper`, built from PyTorch's own modules, and its optimiser."""
 
-    def __init__(self) -> None:
-        self.network, training = SEResNet(PAPER.network).train(), PAPER.training
+    def __init__(self, dtype: torch.dtype = torch.float32, compiled: bool = False) -> None:
+        self.network, training, self.dtype = SEResNet(PAPER.network).train(), PAPER.training, dtype
         for block in self.network.blocks:
             assert isinstance(block, ResidualBlock)
             block.dropout = nn.Dropout(PAPER.network.dropout)  # type: ignore[assignment]
         self.optimiser = torch.optim.Adam(
             self.network.parameters(), training.learning_rate, training.betas, weight_decay=training.weight_decay
         )
+        self.forward: Callable[[Tensor, Tensor], Tensor] = torch.compile(self.network) if compiled else self.network
 
-    def epoch(self, paths: Sequence[Path]) -> float:
+    def epoch(self, recordings: Windows) -> float:
         """Train on the recordings once, in batches of 64; return the mean loss."""
-        loader = DataLoader(Windows(paths), PAPER.training.batch_size, shuffle=True, drop_last=True)
+        loader = DataLoader(recordings, PAPER.training.batch_size, shuffle=True, drop_last=True)
         losses = []
         for windows, people, labels in loader:
             self.optimiser.zero_grad()
-            loss = nn.functional.binary_cross_entropy_with_logits(self.network(windows, people), labels)
+            with torch.autocast("cpu", self.dtype, enabled=self.dtype != torch.float32):
+                logits = self.forward(windows, people)
+            loss = nn.functional.binary_cross_entropy_with_logits(logits.float(), labels)
             loss.backward()  # type: ignore[no-untyped-call]
             self.optimiser.step()
             losses.append(loss.item())

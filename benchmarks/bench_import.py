@@ -1,5 +1,5 @@
 """Measure start-up times against `import torch`, each in its own process: `import leadwise`, the evaluator on one
-recording, `driver.py --help`. All times include the start of the interpreter."""
+recording, `driver.py --help`, `leadwise predict` on one file. All times include the start of the interpreter."""
 
 from __future__ import annotations
 
@@ -38,6 +38,11 @@ def rows() -> list[Row]:
         "import leadwise": (lambda: start("-c", "import leadwise"), 5.0),
         "evaluator, one recording": (lambda: start("evaluate_12ECG_score.py", *labels_and_outputs()), 5.0),
         "driver.py --help": (lambda: start("driver.py", "--help"), 1.0),
+        # at most 2.5 times as long as `import torch`
+        "leadwise predict, one file": (
+            lambda: start("-m", "leadwise", "predict", f"{labels_and_outputs()[0]}/A0001.hea"),
+            0.4,
+        ),
     }
     return [
         Row(

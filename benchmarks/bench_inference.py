@@ -1,32 +1,35 @@
 """Measure scoring of recordings of 10 s with five networks of recipe `paper` on the CPU, against the published method,
-and against ONNX Runtime on the same networks if it is installed (requirements-dev.txt).
+and against ONNX Runtime and OpenVINO on the same networks if they are installed (requirements-dev.txt).
 
-The number of threads is PyTorch's default, one per core. OMP_NUM_THREADS=1 limits both sides and ONNX Runtime alike.
+The number of threads is PyTorch's default, one per core. OMP_NUM_THREADS=1 limits both sides and the engines alike.
+The engines get their inputs from our own reading, so that their rows compare the computation of the networks.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 
-from benchmarks.baseline import WINDOW, read, score
+from benchmarks.baseline import WINDOW, score
 from benchmarks.baseline import score_folder as score_plainly
 from benchmarks.bench_training import processor
+from benchmarks.engines import BATCH, Engine, export, missing, onnx_runtime, openvino_engine, openvino_has_bf16
 from benchmarks.material import write_recordings
 from benchmarks.run import Row
 from leadwise.decision.rules import Predictions
+from leadwise.ecg.preprocessing import auxiliary_features, prepare
+from leadwise.ecg.reading import read_ecg
 from leadwise.model.ensemble import Model, load_model
 from leadwise.model.folder import ModelMetadata, fold_file, save_metadata, save_network
 from leadwise.model.scoring import score_files, score_folder
+from leadwise.network.devices import choose_processor
 from leadwise.network.se_resnet import SEResNet
 from leadwise.options import DriverOptions
 from leadwise.recipes import RECIPES
@@ -64,19 +67,42 @@ def paths(count: int = 1) -> list[Path]:
 
 
 @cache
+def folder() -> Path:
+    """Write the model; return its folder."""
+    write_model(Path(FOLDER.name, "model"))
+    return Path(FOLDER.name, "model")
+
+
 def model() -> Model:
-    """Load the five networks as a command does: in bf16 on a CPU that is faster in it.
+    """Return the five networks as a command loads them: in bf16 on a CPU that is faster in it."""
+    return model_in(processor().precision)
+
+
+@cache
+def model_in(precision: str) -> Model:
+    """Load the five networks in this precision.
 
     Raises AssertionError if the fast implementation gives other answers than the plain one.
     """
-    write_model(Path(FOLDER.name, "model"))
-    loaded = load_model(Path(FOLDER.name, "model"), processor())
+    loaded = load_model(folder(), choose_processor("cpu", precision))
     labels, scores = score(list(loaded.networks), loaded.thresholds, paths()[0])
-    ours, error = next(iter(score_files(loaded, paths()))), ERRORS[processor().precision]
-    doubtful = np.abs(scores - loaded.thresholds.mean(0)) < error
-    if ((ours.labels != labels) & ~doubtful).any() or np.abs(ours.scores - scores).max() > error:
-        raise AssertionError("the fast implementation gives other answers than the plain one")
+    plain = Predictions(labels[None], scores[None])
+    check(ours(loaded, 1), plain, loaded, precision, "the fast implementation")
     return loaded
+
+
+def ours(model: Model, count: int) -> Predictions:
+    """Score recordings as the library does."""
+    found = list(score_files(model, paths(count), jobs=min(count, 2)))
+    return Predictions(np.stack([each.labels for each in found]), np.stack([each.scores for each in found]))
+
+
+def check(found: Predictions, expected: Predictions, model: Model, precision: str, what: str) -> None:
+    """Raise AssertionError if scores differ, or labels where no network's probability is near its threshold."""
+    error = ERRORS[precision]
+    doubtful = np.abs(expected.scores - model.thresholds.mean(0)) < error
+    if ((found.labels != expected.labels) & ~doubtful).any() or np.abs(found.scores - expected.scores).max() > error:
+        raise AssertionError(f"{what} gives other answers")
 
 
 def plainly(count: int) -> list[object]:
@@ -92,30 +118,66 @@ def drive_plainly() -> None:
 
 
 @cache
-def engines() -> list[Callable[[NDArray[np.float32], NDArray[np.float32]], NDArray[np.float32]]]:
-    """Return an ONNX Runtime for each network: signals (1, 12, WINDOW) and demographics (1, 5) to logits (1, 24)."""
-    import onnxruntime
-
-    settings = onnxruntime.SessionOptions()
-    settings.intra_op_num_threads = torch.get_num_threads()
-    sessions = []
-    for fold, network in enumerate(model().networks):
-        file = Path(FOLDER.name, f"network{fold}.onnx")
-        example = (torch.zeros(1, 12, WINDOW), torch.zeros(1, 5))
-        torch.onnx.export(network, example, file, input_names=["signal", "person"], dynamo=False)
-        sessions.append(onnxruntime.InferenceSession(file, settings, providers=["CPUExecutionProvider"]))
-    return [
-        lambda signal, person, s=session: s.run(None, {"signal": signal, "person": person})[0] for session in sessions
-    ]
+def onnx_file() -> Path:
+    """Write the five networks as one ONNX file."""
+    return export(model().networks, Path(FOLDER.name, "networks.onnx"))
 
 
-def by_onnx_runtime() -> NDArray[np.float64]:
-    """Return the mean probabilities (24,) of one recording, from its files."""
-    signal, person, _ = read(paths()[0])
-    padded = np.zeros((1, 12, WINDOW), np.float32)
-    padded[0, :, : signal.shape[1]] = signal
-    logits = np.stack([engine(padded, person[None])[0] for engine in engines()]).astype(np.float64)
-    return (1 / (1 + np.exp(-logits))).mean(0)
+def by_engine(engine: Engine, count: int) -> Predictions:
+    """Score recordings of 10 s with another engine, from files to labels."""
+    windows, people = np.zeros((count, 12, WINDOW), np.float32), np.zeros((count, 5), np.float32)
+    for window, person, path in zip(windows, people, paths(count), strict=True):
+        recording = read_ecg(path)
+        signal = prepare(recording, model().recipe.signal)
+        window[:, : signal.values.shape[1]] = signal.values
+        person[:] = auxiliary_features(recording.header, signal)
+    logits = engine(windows, people).astype(np.float64)
+    return model().rule.decide(1 / (1 + np.exp(-logits)))
+
+
+@cache
+def checked_engine(name: str, count: int) -> Engine:
+    """Return an engine for so many recordings. Raises AssertionError if its answers are not ours in fp32."""
+    precision = "bf16" if name.endswith("bf16") else "fp32"
+    if name.startswith("OpenVINO"):
+        engine = openvino_engine(onnx_file(), precision, 1 if count == 1 else BATCH)
+    else:
+        engine = onnx_runtime(onnx_file())
+    check(by_engine(engine, count), ours(model_in("fp32"), count), model_in("fp32"), precision, name)
+    return engine
+
+
+def engine_rows(name: str, precision: str, counts: dict[int, int], target: float) -> Iterator[Row]:
+    """Yield the rows of an engine, against ours in this precision; `counts` maps recordings to pairs."""
+    for count, pairs in counts.items():
+        recordings = "one recording of 10 s" if count == 1 else f"{count} recordings of 10 s"
+        files = "file" if count == 1 else "files"
+        yield Row(
+            name=f"score {recordings}, five networks, {files} to labels: {name}",
+            ours=lambda count=count: ours(model_in(precision), count),
+            baseline=lambda count=count: by_engine(checked_engine(name, count), count),
+            target=target,
+            pairs=pairs,
+        )
+
+
+def rows_of_engines() -> Iterator[Row]:
+    """Yield the rows of the engines that are installed; say which are not."""
+    if reason := missing("onnx"):
+        print(f"no rows of other engines: {reason}", file=sys.stderr)
+        return
+    if reason := missing("onnxruntime"):
+        print(f"no row of ONNX Runtime: {reason}", file=sys.stderr)
+    else:
+        yield from engine_rows("ONNX Runtime", processor().precision, {1: 7}, 1.0)
+    if reason := missing("openvino"):
+        print(f"no rows of OpenVINO: {reason}", file=sys.stderr)
+        return
+    yield from engine_rows("OpenVINO fp32", "fp32", {1: 7, 32: 5}, 1.3)
+    if openvino_has_bf16():
+        yield from engine_rows("OpenVINO bf16", processor().precision, {1: 7, 32: 5}, 1.0)
+    else:
+        print("no rows of OpenVINO bf16: this CPU has no units for it", file=sys.stderr)
 
 
 def rows() -> list[Row]:
@@ -124,14 +186,14 @@ def rows() -> list[Row]:
     found = [
         Row(
             name="score one recording of 10 s, five networks, file to labels: published method",
-            ours=lambda: list(score_files(model(), paths())),
+            ours=lambda: ours(model(), 1),
             baseline=lambda: plainly(1),
             target=2.2 if fast else 1.3,
             pairs=7,
         ),
         Row(
             name="score 32 recordings of 10 s, five networks, files to labels: published method",
-            ours=lambda: list(score_files(model(), paths(32), jobs=2)),
+            ours=lambda: ours(model(), 32),
             baseline=lambda: plainly(32),
             target=1.4,
             pairs=5,
@@ -147,15 +209,4 @@ def rows() -> list[Row]:
             part=PART,
         ),
     ]
-    missing = [name for name in ("onnx", "onnxruntime") if importlib.util.find_spec(name) is None]
-    if missing:
-        print(f"no row of ONNX Runtime: {' and '.join(missing)} is not installed", file=sys.stderr)
-        return found
-    row = Row(
-        name="score one recording of 10 s, five networks, file to labels: ONNX Runtime",
-        ours=lambda: list(score_files(model(), paths())),
-        baseline=by_onnx_runtime,
-        target=1.0,
-        pairs=7,
-    )
-    return [*found, row]
+    return [*found, *rows_of_engines()]
