@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -14,6 +13,7 @@ import click
 
 from leadwise.command_line import command
 from leadwise.options import EvidenceOptions, FileOptions, ModelOptions, PredictionOptions, PredictOptions
+from leadwise.util.processes import let_waiting_threads_sleep
 from leadwise.util.text import emit, printable
 
 if TYPE_CHECKING:
@@ -49,8 +49,7 @@ def predict_with(model_folder: str, records: tuple[str, ...], options: Predictio
 
 def load(folder: Path | None, options: ModelOptions) -> Model:
     """Load the model of a folder, or the included one. Raises ModelError."""
-    # before torch is imported: its threads then wait without load, or loading takes thrice as long on a busy machine
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    let_waiting_threads_sleep()  # before torch is imported
     from leadwise.model.ensemble import load_model
     from leadwise.model.folder import PRETRAINED
     from leadwise.network.devices import choose_processor

@@ -8,6 +8,7 @@ import click
 
 from leadwise.command_line import command
 from leadwise.options import DriverOptions
+from leadwise.util.processes import let_waiting_threads_sleep
 
 HELP = """Score every recording of a folder.
 
@@ -24,6 +25,7 @@ OUTPUT  folder for NAME.csv of each recording; created if missing
 @click.argument("output")
 def score(model: str, data: str, output: str, options: DriverOptions) -> None:
     """Run the command."""
+    let_waiting_threads_sleep()  # before torch is imported
     from leadwise.model.ensemble import load_model
     from leadwise.model.scoring import score_folder
     from leadwise.network.devices import choose_processor

@@ -7,7 +7,7 @@ import threading
 
 import pytest
 
-from leadwise.util.processes import ProcessLock, is_forked
+from leadwise.util.processes import ProcessLock, is_forked, let_waiting_threads_sleep
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 
@@ -59,3 +59,12 @@ def test_threads_exclude_each_other() -> None:
     for thread in threads:
         thread.join()
     assert most == [1]
+
+
+def test_waiting_threads_sleep_unless_the_environment_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_WAIT_POLICY", "active")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "active"
+    monkeypatch.delenv("OMP_WAIT_POLICY")
+    let_waiting_threads_sleep()
+    assert os.environ["OMP_WAIT_POLICY"] == "passive"
