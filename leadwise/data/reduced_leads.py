@@ -9,6 +9,7 @@ import numpy as np
 
 from leadwise.data.dataset import Dataset
 from leadwise.ecg.lead_names import STANDARD_LEADS
+from leadwise.ecg.preprocessing import normalise_rms
 
 
 def keep_leads(dataset: Dataset, leads: Sequence[str]) -> Dataset:
@@ -19,10 +20,8 @@ def keep_leads(dataset: Dataset, leads: Sequence[str]) -> Dataset:
     starts = np.cumsum(lengths) - lengths
     samples = np.empty((int(lengths.sum()), len(kept)), np.float32)
     for k, (start, length, source) in enumerate(zip(starts, lengths, dataset.starts, strict=True)):
-        signal = dataset.samples[source : source + length] * kept  # (length, 12)
-        if features.shape[1] == 6:
-            present = signal[:, signal.any(axis=0)].astype(np.float64)
-            rms = np.sqrt(np.mean(present**2)) if present.size else 1.0
-            signal, features[k, 5] = signal / np.float32(rms), features[k, 5] + np.float32(np.log(rms))
-        samples[start : start + length] = signal
+        signal = samples[start : start + length]
+        np.multiply(dataset.samples[source : source + length], kept, out=signal)
+        if features.shape[1] == 6 and signal.any():
+            features[k, 5] += np.float32(np.log(normalise_rms(signal.T)))
     return replace(dataset, samples=samples, starts=starts, auxiliary_features=features)

@@ -105,15 +105,13 @@ class ExpectedRewardRule:
         """Return NaN (networks, 24): a class's label depends on the other classes."""
         return np.full((len(self.calibrations), len(CODES)), np.nan)
 
-    def probabilities(
-        self, probabilities: Floats, in_distribution: Floats | None = None, lead_sets: Integers | None = None
-    ) -> Floats:
+    def probabilities(self, probabilities: Floats, in_distribution: Floats | None, lead_sets: Integers) -> Floats:
         """Compute the scores (recordings, 24) from probabilities (networks, recordings, 24) without NaN, and from the
         probability that each recording is in distribution, (recordings,); None: 1."""
         trained, simulated = np.split(probabilities, [count := len(self.calibrations)])
         if len(simulated) != (self.simulation_network is not None):
             raise ValueError(f"probabilities of {len(probabilities)} networks, for {count} calibrations")
-        calibrated = self._calibrated(trained, np.zeros(trained.shape[1], np.intp) if lead_sets is None else lead_sets)
+        calibrated = self._calibrated(trained, lead_sets)
         inside = shift_prior(calibrated, self.target_prevalence, self.label_prevalence)
         if in_distribution is None:
             return inside
@@ -125,16 +123,14 @@ class ExpectedRewardRule:
         weight = in_distribution[:, None]
         return np.asarray(weight * inside + (1 - weight) * outside)
 
-    def in_distribution(self, probabilities: Floats, acquisition: Floats, lead_sets: Integers | None = None) -> Floats:
+    def in_distribution(self, probabilities: Floats, acquisition: Floats, lead_sets: Integers) -> Floats:
         """Return the probability that each recording is in distribution, (recordings,), from how it was acquired and,
         with twelve leads, from how typical the networks find it."""
         content = np.zeros(probabilities.shape[1])
         if self.typicalities:
             pairs = zip(self.typicalities, probabilities, strict=False)  # the simulation-only network has none
             content = np.mean([typicality.log_ratio(own) for typicality, own in pairs], axis=0)
-        if lead_sets is not None:
-            content = np.where(lead_sets == 0, content, 0)
-        return np.asarray(expit(logit(IN_DISTRIBUTION) + acquisition + content))
+        return np.asarray(expit(logit(IN_DISTRIBUTION) + acquisition + np.where(lead_sets == 0, content, 0)))
 
     def _calibrated(self, probabilities: Floats, lead_sets: Integers) -> Floats:
         """Return the mean of the networks' calibrated probabilities, each recording by its lead set."""
@@ -149,18 +145,16 @@ class ExpectedRewardRule:
         self, probabilities: Floats, acquisition: Floats | None = None, lead_sets: Integers | None = None
     ) -> Predictions:
         """Decide as `Rule` says."""
-        count = probabilities.shape[1]
-        lead_sets = np.zeros(count, np.intp) if lead_sets is None else lead_sets
-        distinguishes = acquisition is not None and bool(self.prevalence_shift or self.simulation_network)
-        inside = np.full(count, np.nan) if distinguishes else None
-        valid = np.isfinite(probabilities).all(axis=(0, 2))  # (recordings,)
+        valid = np.asarray(np.isfinite(probabilities).all(axis=(0, 2)))  # (recordings,)
         scores = np.full(probabilities.shape[1:], np.nan)
         labels = np.zeros(probabilities.shape[1:], np.bool_)
+        lead_sets = np.zeros(len(valid), np.intp) if lead_sets is None else lead_sets
+        inside = None
+        if acquisition is not None and (self.prevalence_shift or self.simulation_network):
+            inside = np.full(len(valid), np.nan)
+            inside[valid] = self.in_distribution(probabilities[:, valid], acquisition[valid], lead_sets[valid])
         if valid.any():
-            weights = None
-            if acquisition is not None and inside is not None:
-                weights = self.in_distribution(probabilities[:, valid], acquisition[valid], lead_sets[valid])
-                inside[valid] = weights
+            weights = None if inside is None else inside[valid]
             scores[valid] = self.probabilities(probabilities[:, valid], weights, lead_sets[valid])
             labels[valid] = best_labels(scores[valid])
         return Predictions(labels, scores, inside)
@@ -194,7 +188,7 @@ def make_rule(
     if simulation_network:
         prevalence, weight = simulation_network["target_prevalence"], float(simulation_network["weight"])
         network = SimulationNetwork(np.array(prevalence, np.float64), weight)
-    typicalities = tuple(Typicality(**fold["typicality"]) for fold in folds if fold.get("typicality"))
+    typicalities = tuple(Typicality.from_dict(fold["typicality"]) for fold in folds if fold.get("typicality"))
     if len(typicalities) not in (0, len(folds)) or any(len(each.mean) != len(CODES) for each in typicalities):
         raise ValueError(f"a typicality of {len(CODES)} classes for each fold, or for none, is needed")
     return ExpectedRewardRule(calibrations, target, label, recipe.prevalence_shift, network, typicalities)

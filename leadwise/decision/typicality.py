@@ -6,7 +6,9 @@ recording from the mean of the validation recordings, in logits, shows it withou
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -25,33 +27,37 @@ EXPONENT = 0.3
 SMALLEST_SHARE = 0.01
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Typicality:
-    """The distribution of the logits of the validation recordings. `asdict` is ready for JSON.
+    """The distribution of the logits of the validation recordings.
     Raises ValueError if a shape is wrong or a number is not finite."""
 
-    mean: tuple[float, ...]  # (classes,)
-    precision: tuple[tuple[float, ...], ...]  # (classes, classes) inverse covariance
-    distances: tuple[float, ...]  # percentiles 0 to 100 of the squared Mahalanobis distances of the recordings
+    mean: Floats  # (classes,)
+    precision: Floats  # (classes, classes) inverse covariance
+    distances: Floats  # (101,) percentiles 0 to 100 of the squared Mahalanobis distances of the recordings
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "precision", tuple(map(tuple, self.precision)))  # JSON brings lists
-        mean, precision, distances = (np.asarray(each, np.float64) for each in (self.mean, *self._arrays))
-        if precision.shape != (len(mean), len(mean)) or distances.shape != (101,):
-            raise ValueError(f"typicality of {mean.shape}, {precision.shape}, {distances.shape} numbers")
-        if not all(np.isfinite(each).all() for each in (mean, precision, distances)) or (np.diff(distances) < 0).any():
+        if self.precision.shape != (len(self.mean), len(self.mean)) or self.distances.shape != (101,):
+            shapes = (self.mean.shape, self.precision.shape, self.distances.shape)
+            raise ValueError(f"typicality of {shapes} numbers")
+        finite = all(np.isfinite(each).all() for each in (self.mean, self.precision, self.distances))
+        if not finite or (np.diff(self.distances) < 0).any():
             raise ValueError("typicality: a number is not finite, or the distances fall")
 
-    @property
-    def _arrays(self) -> tuple[Floats, Floats]:
-        return np.array(self.precision, np.float64), np.array(self.distances, np.float64)
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> Typicality:
+        """Invert `as_dict`, also through JSON. Raises KeyError, TypeError or ValueError."""
+        return cls(*(np.array(values[name], np.float64) for name in ("mean", "precision", "distances")))
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return lists, ready for JSON."""
+        return {name: getattr(self, name).tolist() for name in ("mean", "precision", "distances")}
 
     def log_ratio(self, probabilities: ArrayLike) -> Floats:
         """Return the log likelihood ratio (recordings,) of in distribution to out of distribution from the network's
         probabilities (recordings, classes)."""
-        precision, distances = self._arrays
-        own = _distances(_logits(probabilities), np.array(self.mean), precision)
-        share = np.clip(1 - np.interp(own, distances, np.linspace(0, 1, 101)), SMALLEST_SHARE, 1)
+        own = _distances(_logits(probabilities), self.mean, self.precision)
+        share = np.clip(1 - np.interp(own, self.distances, np.linspace(0, 1, 101)), SMALLEST_SHARE, 1)
         return np.asarray(-np.log(EXPONENT) - (EXPONENT - 1) * np.log(share))
 
 
@@ -66,7 +72,7 @@ def fit_typicality(probabilities: ArrayLike) -> Typicality | None:
         distances[part == number] = _distances(logits[part == number], *_moments(logits[part != number]))
     mean, precision = _moments(logits)
     percentiles = np.percentile(distances, np.arange(101))
-    return Typicality(_short(mean), tuple(map(_short, precision)), _short(percentiles))
+    return Typicality(*map(_short, (mean, precision, percentiles)))
 
 
 def _moments(logits: Floats) -> tuple[Floats, Floats]:
@@ -86,6 +92,6 @@ def _logits(probabilities: ArrayLike) -> Floats:
     return np.asarray(logit(np.clip(np.asarray(probabilities, np.float64), CLIP, 1 - CLIP)))
 
 
-def _short(values: Floats) -> tuple[float, ...]:
+def _short(values: Floats) -> Floats:
     """Return numbers of six digits, for JSON."""
-    return tuple(float(f"{value:.6g}") for value in values)
+    return np.array([float(f"{value:.6g}") for value in values.flat]).reshape(values.shape)

@@ -51,7 +51,7 @@ def describe_fold(result: FoldResult, data: FoldData, recipe: Recipe) -> dict[st
         metadata |= {
             "calibration": dataclasses.asdict(fit(targets[data.validation], result.probabilities)),
             "lead_set_calibrations": _lead_set_calibrations(targets[data.validation], result),
-            "typicality": dataclasses.asdict(typicality) if typicality else None,
+            "typicality": typicality.as_dict() if typicality else None,
             "target_prevalence": targets[~data.validation].mean(0).tolist(),
             "label_prevalence": data.dataset.labels[~data.validation].mean(0).tolist(),
         }

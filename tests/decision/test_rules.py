@@ -170,7 +170,7 @@ def test_a_small_change_of_the_acquisition_changes_the_scores_little() -> None:
 
 def test_the_content_counts_with_twelve_leads_for_each_network_and_not_for_the_simulation_network() -> None:
     fitted = [fit_typicality(probabilities) for probabilities in draw_probabilities(2, 200)]
-    folds = [fold_entry() | {"typicality": dataclasses.asdict(each)} for each in fitted if each]
+    folds = [fold_entry() | {"typicality": each.as_dict()} for each in fitted if each]
     folds = json.loads(json.dumps(folds))
     network = {"target_prevalence": [0.1] * 24, "weight": 0.5}
     rule = make_rule(DecisionRecipe(method="reward", prevalence_shift=1.0, simulation_network=True), folds, network)
