@@ -26,6 +26,7 @@ from leadwise.ecg.repairs import RecordingError
 
 COUNTS_PER_MV: Final = 1000.0  # of the Challenge's files
 UNITS: Final = ("V", "mV", "uV")
+UNIT_SAMPLES: Final = 500  # of a lead, from which its unit is judged
 WANTED: Final = (
     "a path, an array of numbers (leads, samples) or (ECGs, leads, samples), a table whose columns or keys are lead"
     " names, a Recording, or a list of one of these"
@@ -215,7 +216,8 @@ def _read_array(header: Header, values: NDArray[Any], unit: str | None) -> Recor
 def _check_unit(header: Header, counts: NDArray[Any], assumed: str) -> None:
     known = [row for row, name in enumerate(parse_lead_names([lead.name for lead in header.leads])) if name.lead]
     rows = counts if counts.shape[0] == len(header.leads) else counts.T
-    size = typical_size((rows[known] if known else rows) / COUNTS_PER_MV)
+    step = max(rows.shape[1] // UNIT_SAMPLES, 1)
+    size = typical_size((rows[known] if known else rows)[:, ::step] / COUNTS_PER_MV)
     if unit := likely_unit(size):
         reason = f"a typical size of {size:.2g} mV is no ECG's in {assumed}: are the values {unit}? Say which by unit="
         raise RecordingError(header.name, reason)

@@ -256,6 +256,14 @@ def test_several_arrays_are_predicted_as_each_alone(model: leadwise.Classifier, 
     assert model.predict(read_recording_of(counts)).error is None
 
 
+def test_quality_warnings_can_be_left_out(model: leadwise.Classifier, counts: np.ndarray) -> None:
+    mv = counts / 1000
+    mv[6] = np.random.default_rng(0).normal(size=mv.shape[1])
+    looked, unlooked = (model.predict([mv], 500, LEADS, quality=quality)[0] for quality in (True, False))
+    assert looked.warnings and not unlooked.warnings
+    assert np.array_equal(looked.probabilities, unlooked.probabilities)
+
+
 def test_features_of_an_ecg_are_those_of_its_file_and_an_unusable_one_has_none(
     folder: Path, model: leadwise.Classifier
 ) -> None:

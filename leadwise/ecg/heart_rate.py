@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.signal import butter, find_peaks, sosfiltfilt
 
+from leadwise.util.arrays import median
+
 PASS_BAND = (5.0, 20.0)  # Hz; most of QRS, little of P, T, wander and mains (Pan and Tompkins 1985: 5 to 15)
 SMOOTHING = 0.10  # s; about the width of QRS, so that each complex becomes one peak
 REFRACTORY = 0.24  # s; minimum distance of two beats, 250 a minute
@@ -58,8 +60,8 @@ def _envelope(signal: Array, sampling_frequency: float) -> Array:
     present = np.ptp(signal, axis=1) > 0
     if not present.any():
         return np.zeros(signal.shape[1])
-    units = np.maximum(np.median(leads, axis=1), MIN_ENVELOPE)
-    return np.asarray(np.median(leads[present] / units[present, None], axis=0))
+    units = np.maximum(median(leads, axis=1), MIN_ENVELOPE)
+    return np.asarray(median(leads[present] / units[present], axis=0)[0])
 
 
 @lru_cache(maxsize=16)

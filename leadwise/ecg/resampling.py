@@ -15,6 +15,7 @@ ZERO_CROSSINGS = 16  # of the resampling filter's sinc, on each side
 CUTOFF = 0.47  # of the lower of the two sampling frequencies; half amplitude there, stop band from 0.53
 KAISER_BETA = 5.65  # 60 dB
 MAX_PATTERN = 1 << 16  # phases times half width: up to here all phases of a pair of frequencies are kept, in 2 MB
+SHORTEST_FRAME = 16  # target samples; shorter patterns of phases are repeated: fewer, larger products
 BLOCK = 64  # target samples in one matrix product; more or fewer were slower at 500 Hz
 PHASES = 2048  # of the filter in a sample of the lower frequency, if a pair of frequencies has too many of its own
 FRAMES_ELEMENTS = 1 << 22  # source samples of a lead that are copied for the products at once: hours of ECG, 16 MB
@@ -98,7 +99,7 @@ def _mirrored(signal: Float32, half: int, length: int) -> Float32:
 
 def _by_frames(signal: Float32, ratio: Fraction, half: int) -> Float32:
     """Apply the whole pattern of phases as a few matrices: each frame of `down` source samples gives `up` samples."""
-    up, down = ratio.numerator, ratio.denominator
+    up, down = _frame(ratio)
     leads, samples = signal.shape
     length = samples * up // down
     frames = -(-length // up)
@@ -116,11 +117,17 @@ def _by_frames(signal: Float32, ratio: Fraction, half: int) -> Float32:
     return np.ascontiguousarray(result.reshape(leads, frames * up)[:, :length])
 
 
+def _frame(ratio: Fraction) -> tuple[int, int]:
+    """Return how many target and source samples a frame has: those of one or several patterns."""
+    patterns = math.ceil(SHORTEST_FRAME / ratio.numerator)
+    return patterns * ratio.numerator, patterns * ratio.denominator
+
+
 @lru_cache(maxsize=8)
 def _frame_weights(ratio: Fraction, half: int) -> tuple[tuple[int, int, Float32], ...]:
     """Return for each block of a frame its first target sample, its first source sample and weights (source, target).
     Most weights of a whole frame would be zero: blocks of 64 take half the time."""
-    up, down = ratio.numerator, ratio.denominator
+    up, down = _frame(ratio)
     left, remainder = np.divmod(np.arange(up) * down, up)  # target sample k lies at source position k * down / up
     taps = _taps(remainder / up, half, ratio)
     blocks = []
