@@ -49,7 +49,10 @@ def pretrain(
     if dataset is None:
         log.warning("no time for simulated ECGs: the initial weights are random")
         return None
-    recipe = replace(recipe, training=replace(recipe.training, epochs=plan.epochs, keep="last"))
+    # Swapped electrodes would cost a network without real recordings the axis (docs/log/ablation-and-ideas.md).
+    augmentation = replace(recipe.augmentation, swaps=0.0)
+    training = replace(recipe.training, epochs=plan.epochs, keep="last")
+    recipe = replace(recipe, augmentation=augmentation, training=training)
     held_out = np.arange(len(dataset)) % VALIDATION_STEP == 0
     data, seed = FoldData(dataset, held_out, 0), recipe.training.seed
     result = train_fold(FoldTask(data, recipe, processor, checkpoint, seed, name=NAME), plan)
