@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from leadwise.challenge.classes import REWARDS
 from leadwise.decision.expected_reward import TIE, best_labels, expected_reward
-from studies.run_metrics import scores_of
+from studies.run_metrics import predictions_of
 
 Floats = NDArray[np.float64]
 SEARCHED = 10  # most probable classes of a recording, all subsets of which are tried
@@ -47,7 +47,7 @@ def main(runs: Sequence[str]) -> None:
         cases[f"random, {count} classes"] = relative_loss(drawn, REWARDS[np.ix_(chosen, chosen)], count)
     for run in runs:
         with np.load(run, allow_pickle=False) as stored:
-            cases[run] = relative_loss(scores_of(dict(stored), "test", 0.0), REWARDS, SEARCHED)
+            cases[run] = relative_loss(predictions_of(dict(stored), "test", 0.0).scores, REWARDS, SEARCHED)
     for name, losses in cases.items():
         equal = np.sum(losses < TIE)
         print(f"{name}: as good in {equal} of {len(losses)}, {losses.mean():.2e} less, {losses.max():.2e} at most")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from leadwise.challenge.metric import areas_under_curves, challenge_metric
 from leadwise.decision.calibration import Calibration, fit
 from leadwise.decision.expected_reward import best_labels
-from leadwise.decision.rules import TWELVE, ExpectedRewardRule, SimulationNetwork
+from leadwise.decision.rules import TWELVE, ExpectedRewardRule, Predictions, SimulationNetwork
 from leadwise.decision.thresholds import apply_thresholds, search_thresholds
 from leadwise.decision.typicality import fit_typicality
 from leadwise.ecg.acquisition import acquisition_match, acquisition_profiles
@@ -44,19 +44,19 @@ def answers_of(run: Arrays, test: str, prevalence_shift: float) -> dict[str, Boo
         "0.5": apply_thresholds(probabilities, 0.5),
         "search": apply_thresholds(probabilities, search.thresholds),
         "reward uncalibrated": best_labels(probabilities),
-        "reward": best_labels(scores_of(run, test, 0.0)),
-        "reward shifted": best_labels(scores_of(run, test, prevalence_shift)),
-        "reward simulation": best_labels(scores_of(run, test, prevalence_shift, simulation_network=True)),
+        "reward": predictions_of(run, test, 0.0).labels,
+        "reward shifted": predictions_of(run, test, prevalence_shift).labels,
+        "reward simulation": predictions_of(run, test, prevalence_shift, simulation_network=True).labels,
         "constant": np.broadcast_to(best_labels(run["train_labels"].mean(0)[None]), probabilities.shape),
         "oracle": apply_thresholds(probabilities, search_thresholds(run[f"{test}_labels"], run[test]).thresholds),
     }
 
 
-def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_network: bool = False) -> Floats:
-    """Return the probabilities (recordings, 24), calibrated on the validation part of the run.
+def predictions_of(run: Arrays, test: str, prevalence_shift: float, simulation_network: bool = False) -> Predictions:
+    """Return the labels and scores of a test set, by expected reward after calibration on the run's validation part.
 
-    The less likely a recording is in distribution, the more they are shifted towards the reference prevalence. The
-    simulation-only network takes part in them if requested, and if the run has one.
+    The less likely a recording is in distribution, the more its scores are shifted towards the reference prevalence.
+    The simulation-only network takes part in them if requested, and if the run has one.
     """
     calibration: Calibration = fit(run["validation_targets"], run["validation"])
     sources = len(run["train_sources"]) if "train_sources" in run else 1  # runs on PTB-XL alone may lack them
@@ -78,8 +78,7 @@ def scores_of(run: Arrays, test: str, prevalence_shift: float, simulation_networ
     )
     match = acquisition_match(run[f"{test}_acquisitions"], acquisition_profiles(run["train_acquisitions"]))
     probabilities = [run[test], *([run[f"{test}_simulation"]] if network else [])]
-    scores: Floats = rule.decide(np.stack(probabilities).astype(np.float64), match).scores
-    return scores
+    return rule.decide(np.stack(probabilities).astype(np.float64), match)
 
 
 def pooled(runs: Sequence[Arrays], test: str, prevalence_shift: float) -> tuple[Booleans, dict[str, Booleans]]:
@@ -103,7 +102,7 @@ def figures_of(
     """
     labels, answers = pooled(runs, test, prevalence_shift)
     probabilities = np.concatenate([run[test] for run in runs])
-    scores = np.concatenate([scores_of(run, test, 0.0) for run in runs])
+    scores = np.concatenate([predictions_of(run, test, 0.0).scores for run in runs])
     sources = np.concatenate([run[f"{test}_sources"] for run in runs])
     rewards = rewards_of(labels, answers[rule])
     figures = {name: f"{challenge_metric(labels, answer):.3f}" for name, answer in answers.items()}

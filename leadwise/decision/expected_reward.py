@@ -39,16 +39,17 @@ def expected_reward(probabilities: ArrayLike, answers: ArrayLike, rewards: Array
     return expected
 
 
-def best_labels(probabilities: ArrayLike, rewards: ArrayLike = REWARDS) -> Booleans:
+def best_labels(probabilities: ArrayLike, rewards: ArrayLike = REWARDS, least_gain: float | Floats = 0.0) -> Booleans:
     """Choose labels (recordings, classes) of high expected reward by greedy search; at least one class per recording.
 
-    Adds the class that raises the expected reward most (the first of equals) until none raises it. A recording's labels
-    do not depend on the other recordings. Arguments and errors are those of `expected_reward`.
+    Adds the class that raises the expected reward most (the first of equals) until none raises it by more than
+    `least_gain`, a number or (recordings,). A recording's labels do not depend on the other recordings. The other
+    arguments and errors are those of `expected_reward`.
     """
     probabilities, rewards = _check(probabilities, rewards)
-    answers = np.zeros(probabilities.shape, dtype=np.bool_)
+    answers, least_gain = np.zeros(probabilities.shape, dtype=np.bool_), np.broadcast_to(least_gain, len(probabilities))
     for block in blocks(len(probabilities), BLOCK):
-        answers[block] = _search(probabilities[block], rewards)
+        answers[block] = _search(probabilities[block], rewards, least_gain[block])
     return answers
 
 
@@ -91,14 +92,14 @@ class _State:
         return _State(*by_row, self.density[:, chosen], self.ratio[:, chosen], self.earned[:, chosen])
 
 
-def _search(probabilities: Floats, rewards: Floats) -> Booleans:
+def _search(probabilities: Floats, rewards: Floats, least_gain: Floats) -> Booleans:
     """Choose the labels (recordings, classes) of one block."""
     labels = np.zeros(probabilities.shape, dtype=np.bool_)
     state = _empty_answers(probabilities, rewards)
     while len(state.rows):
         trials = _try_each_class(state, rewards)
         top = trials.max(axis=1)
-        better = top > state.best + TIE
+        better = top > state.best + least_gain[state.rows] + TIE
         labels[state.rows[~better]] = state.answers[~better]
         first_of_equals = np.argmax(trials >= top[:, None] - TIE, axis=1)
         state = _add_class(state.select(better), first_of_equals[better], top[better], rewards)

@@ -152,6 +152,29 @@ def test_at_least_one_class_is_answered_and_no_single_class_more_earns_more(seed
             assert (found <= reward + 1e-11).all()
 
 
+def naive_labels(p, rewards, least_gain):
+    """Try each class in turn by `expected_reward`."""
+    classes = len(p)
+    answer, best = np.zeros(classes, bool), -np.inf
+    while not answer.all():
+        trials = [answer | row for row in np.eye(classes, dtype=bool) if not (answer & row).any()]
+        found = expected_reward(np.repeat(p[None], len(trials), axis=0), np.array(trials), rewards)
+        if not found.max() > best + least_gain + 1e-12:
+            break
+        answer, best = trials[int(found.argmax())], found.max()
+    return answer
+
+
+@given(SEEDS, st.integers(2, 24), st.floats(0, 0.2))
+def test_each_label_raises_the_expected_reward_by_the_least_gain(seed, classes, least_gain):
+    probabilities, _, rewards = draw(seed, 3, classes, extremes=0.0)
+    gains = np.array([0.0, least_gain, 1.0])  # each recording its own; more than any label raises it
+    labels = best_labels(probabilities, rewards, gains)
+    for p, answer, gain in zip(probabilities, labels, gains, strict=True):
+        assert answer.tolist() == naive_labels(p, rewards, gain).tolist()
+    assert labels[2].sum() == 1
+
+
 @settings(max_examples=5)
 @given(SEEDS)
 def test_the_labels_of_a_recording_do_not_depend_on_the_others(seed):

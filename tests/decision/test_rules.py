@@ -70,7 +70,9 @@ def test_the_expected_reward_rule_step_by_step() -> None:
     mixture += (1 - weight[:, None]) * expit(logit(calibrated) + outside)
     np.testing.assert_allclose(predictions.scores, mixture, atol=1e-6)
     np.testing.assert_allclose(predictions.in_distribution, weight)
-    np.testing.assert_array_equal(predictions.labels, best_labels(predictions.scores))
+    gain = np.where(weight < 0.5, 0.005 * (1 - 2 * weight), 0)
+    np.testing.assert_array_equal(predictions.labels, best_labels(predictions.scores, least_gain=gain))
+    assert 0 < (gain == 0).sum() < len(gain)
     assert predictions.labels.any(1).all()
     assert np.isnan(rule.thresholds).all() and rule.thresholds.shape == (2, 24)
 

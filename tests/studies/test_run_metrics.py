@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from leadwise.challenge.metric import challenge_metric
-from studies.run_metrics import FIGURES, answers_of, calibration_error, figures_of, scores_of
+from studies.run_metrics import FIGURES, answers_of, calibration_error, figures_of, predictions_of
 
 
 def example_run() -> dict[str, np.ndarray]:
@@ -57,9 +57,9 @@ def test_the_simulation_network_weighs_as_much_as_one_source_of_the_training_dat
     trained, one, five = (
         np.log(scores / (1 - scores))
         for scores in (
-            scores_of(run, "test", 0.0),
-            scores_of(run | {"train_sources": np.array(["A"])}, "test", 0.0, simulation_network=True),
-            scores_of(run | {"train_sources": np.array(["A", "E", "HR", "Q", "S"])}, "test", 0.0, True),
+            predictions_of(run, "test", 0.0).scores,
+            predictions_of(run | {"train_sources": np.array(["A"])}, "test", 0.0, simulation_network=True).scores,
+            predictions_of(run | {"train_sources": np.array(["A", "E", "HR", "Q", "S"])}, "test", 0.0, True).scores,
         )
     )
     # a sixth instead of a half; the acquisition leaves a chance of 0.01 that it is in distribution after all

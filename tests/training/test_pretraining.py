@@ -70,6 +70,13 @@ def test_the_same_recipe_gives_the_same_weights_and_keeps_them(tmp_path: Path) -
     assert not (tmp_path / "one" / "fold-simulated.1").exists()
 
 
+def test_electrodes_are_not_swapped(tmp_path: Path) -> None:
+    swapping = dataclasses.replace(SMALL, augmentation=dataclasses.replace(SMALL.augmentation, swaps=1.0))
+    expected, _ = pretrained(tmp_path / "without")
+    state, _ = pretrained(tmp_path / "with", swapping)
+    assert all(torch.equal(value, expected[name]) for name, value in state.items())
+
+
 def test_recordings_are_the_same_with_any_number_of_processes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pretraining, "CHUNK", 10)
     one, two = (simulated_dataset(SMALL, tmp_path / str(jobs), jobs, TimePlan(1, 1)) for jobs in (1, 2))
