@@ -112,7 +112,7 @@ class Classifier:
         errors : {"raise", "return"}, optional
             Whether an unusable recording raises, or gives a result with `error`. By default only a single one raises.
         progress, batch_size, jobs : bool, int and int, optional
-            For several: show a bar, recordings per pass of the networks, threads that read ahead.
+            For several: show a bar, recordings per pass of the networks, threads that read files ahead.
         quality : bool
             Whether to look for quality warnings (`Result.warnings`); without, an array takes a twentieth less time.
 
@@ -141,6 +141,7 @@ class Classifier:
             sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
         )
         call = Call.of(ecg, details, errors, progress, batch_size, jobs)
+        jobs = self._reading_threads(call, jobs)
         predictions = score_recordings(self.model, call.readers, call.batch_size, jobs, quality=quality)
         results = [
             result_of(self.model, prediction, item.name if prediction.error else None)
@@ -195,13 +196,17 @@ class Classifier:
             sampling_frequency=sampling_frequency, lead_names=lead_names, unit=unit, age=age, sex=sex, name=name
         )
         call = Call.of(ecg, details, errors, progress, batch_size, jobs)
-        found = embed_recordings(self.model, call.readers, call.batch_size, jobs)
+        found = embed_recordings(self.model, call.readers, call.batch_size, self._reading_threads(call, jobs))
         width = self.model.recipe.network.block_channels[-1]
         rows = np.full((len(call.items), width), np.nan, np.float32)
         for row, (_, features) in zip(rows, call.each(found, lambda each: each.error), strict=True):
             if features.error is None:
                 row[:] = features.values
         return np.asarray(rows[0] if call.single else rows)
+
+    def _reading_threads(self, call: Call, jobs: int) -> int:
+        """Return how many threads prepare the recordings of a call: none if neither a disk nor a GPU is waited for."""
+        return 0 if call.in_memory and self.model.processor.device.type == "cpu" else jobs
 
     def _warn_of_site(self, results: Sequence[Result]) -> None:
         """Warn once if the included model takes a recording for one of its training hospital."""

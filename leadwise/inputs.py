@@ -42,6 +42,7 @@ class Item:
     name: str
     source: str  # for errors: the file, or the name
     read: Callable[[], Recording]
+    in_memory: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,6 +98,11 @@ class Call:
         # no bar in a log file, but in a notebook, whose stderr is no terminal either
         shown = not single and (sys.stderr.isatty() or "ipykernel" in sys.modules) if progress is None else progress
         return cls(items, single, raising, shown, 1 if single else int(batch_size))
+
+    @property
+    def in_memory(self) -> bool:
+        """Return whether nothing is read from files."""
+        return all(item.in_memory for item in self.items)
 
     @property
     def readers(self) -> list[tuple[str, Callable[[], Recording]]]:
@@ -182,7 +188,7 @@ def _path_item(path: Any, details: Details) -> Item:
     """Return the item of a file; the sampling frequency is used if the file does not state one."""
     path, frequency = Path(path), details.sampling_frequency
     frequency = None if frequency is None else _frequency(frequency)
-    return Item(record_name(path), str(path), partial(read_ecg, path, frequency))
+    return Item(record_name(path), str(path), partial(read_ecg, path, frequency), in_memory=False)
 
 
 def _item(ecg: Any, details: Details, default_name: str) -> Item:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Final, Generic, NamedTuple, TypeVar
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from typing import Any, Final, Generic, NamedTuple, TypeVar
 
 T = TypeVar("T")
 IN_FLIGHT: Final = 32_000_000  # numbers of all signals that are read or computed at a time: 128 MB in fp32
@@ -19,9 +19,24 @@ class Task(NamedTuple, Generic[T]):
     size: int  # expected numbers in it
 
 
+class Caller(Executor):
+    """Run each task at once, in the thread that submits it."""
+
+    def submit(self, task: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        """Return the finished task."""
+        future: Future[Any] = Future()
+        try:
+            future.set_result(task(*arguments, **more))
+        except Exception as error:
+            future.set_exception(error)
+        return future
+
+
 class ReadAhead(Generic[T]):
     """Iterate over what tasks read, in order, in batches of up to `batch`; `jobs` threads read the next two batches
-    meanwhile. A signal of more than `IN_FLIGHT` numbers is alone in memory, if a batch is emptied after its use."""
+    meanwhile. Without jobs the caller reads: that is faster if nothing waits for a disk or a GPU, since threads of
+    Python stop one another. A signal of more than `IN_FLIGHT` numbers is alone in memory, if a batch is emptied after
+    its use."""
 
     def __init__(self, tasks: Iterable[Task[T]], batch: int, jobs: int) -> None:
         self.tasks, self.batch, self.jobs = iter(tasks), batch, jobs
@@ -30,7 +45,7 @@ class ReadAhead(Generic[T]):
         self.in_flight = 0
 
     def __iter__(self) -> Iterator[list[T]]:
-        with ThreadPoolExecutor(self.jobs) as readers:
+        with ThreadPoolExecutor(self.jobs) if self.jobs else Caller() as readers:
             self._submit(readers)
             while self.reading:
                 futures, size = self._take()
@@ -39,7 +54,7 @@ class ReadAhead(Generic[T]):
                 self.in_flight -= size
                 self._submit(readers)
 
-    def _submit(self, readers: ThreadPoolExecutor) -> None:
+    def _submit(self, readers: Executor) -> None:
         while len(self.reading) < 2 * self.batch:
             task = self.next = self.next or next(self.tasks, None)
             if task is None or (self.in_flight and self.in_flight + task.size > IN_FLIGHT):

@@ -25,7 +25,7 @@ def tasks_of(sizes: list[int]) -> Iterator[Task[int]]:
 @given(
     sizes=st.lists(st.sampled_from((0, 10, IN_FLIGHT // 10, OF_A_BATCH, IN_FLIGHT, 9 * IN_FLIGHT)), max_size=40),
     batch=st.integers(1, 7),
-    jobs=st.integers(1, 3),
+    jobs=st.integers(0, 3),
 )
 @settings(max_examples=60, deadline=None)
 def test_batches_are_in_order_and_bounded(sizes: list[int], batch: int, jobs: int) -> None:
@@ -48,7 +48,8 @@ def test_64_recordings_of_two_minutes_are_a_batch_at_every_frequency_of_a_recipe
         assert len(next(iter(ReadAhead(tasks_of([12 * 120 * frequency] * 70), 64, 1)))) == 64
 
 
-def test_no_more_is_read_than_fits_and_a_day_is_read_when_the_day_before_is_gone() -> None:
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_no_more_is_read_than_fits_and_a_day_is_read_when_the_day_before_is_gone(jobs: int) -> None:
     alive: weakref.WeakSet[Signal] = weakref.WeakSet()
     seen: list[int] = []
     lock = threading.Lock()
@@ -61,10 +62,15 @@ def test_no_more_is_read_than_fits_and_a_day_is_read_when_the_day_before_is_gone
             return signal
 
     sizes = [2 * IN_FLIGHT] * 3 + [IN_FLIGHT // 4] * 9
-    for batch in ReadAhead((Task(read, size) for size in sizes), 64, 2):
+    for batch in ReadAhead((Task(read, size) for size in sizes), 64, jobs):
         batch.clear()
     assert seen[:3] == [0, 0, 0]
     assert max(seen) == 3  # of a quarter each, beside the one that is read
+
+
+def test_without_jobs_the_caller_reads() -> None:
+    threads = list(ReadAhead([Task(threading.get_ident, 1)] * 5, 2, 0))
+    assert threads == [[threading.get_ident()] * 2, [threading.get_ident()] * 2, [threading.get_ident()]]
 
 
 def test_an_unfinished_iteration_ends_its_threads() -> None:
@@ -75,11 +81,12 @@ def test_an_unfinished_iteration_ends_its_threads() -> None:
     assert threading.active_count() == before
 
 
-def test_an_error_of_a_task_is_raised_in_its_turn() -> None:
+@pytest.mark.parametrize("jobs", [0, 2])
+def test_an_error_of_a_task_is_raised_in_its_turn(jobs: int) -> None:
     def fail() -> int:
         raise ZeroDivisionError
 
-    batches = iter(ReadAhead([Task(lambda: 1, 1), Task(fail, 1)], 1, 2))
+    batches = iter(ReadAhead([Task(lambda: 1, 1), Task(fail, 1)], 1, jobs))
     assert next(batches) == [1]
     with pytest.raises(ZeroDivisionError):
         next(batches)
