@@ -25,7 +25,7 @@ from leadwise.recipes import DecisionRecipe
 Integers = NDArray[np.intp]
 TWELVE = next(iter(LEAD_SETS))
 # Probability that a recording acquired as the training data is from the training hospitals, before its content is seen.
-# No training data can tell it. At home 0.6 costs 0.03 of the challenge metric (docs/log/ablation-and-ideas.md).
+# No training data can tell it. At home 0.6 costs 0.02 of the challenge metric (docs/log/ablation-and-ideas.md).
 IN_DISTRIBUTION = 0.6
 # Reward (1: that of a fully right answer) by which a label must raise the expectation for a recording that is surely
 # out of distribution, where probabilities are less reliable: fewer wrong labels (docs/log/ablation-and-ideas.md).
