@@ -114,7 +114,7 @@ class Classifier:
         progress, batch_size, jobs : bool, int and int, optional
             For several: show a bar, recordings per pass of the networks, threads that read files ahead.
         quality : bool
-            Whether to look for quality warnings (`Result.warnings`); without, an array takes a twentieth less time.
+            Whether to look for quality warnings (`Result.warnings`), which takes time with many ECGs.
 
         Returns
         -------

@@ -19,14 +19,13 @@ from tqdm import tqdm
 from leadwise.ecg.discovery import record_name
 from leadwise.ecg.header import MAX_AGE, MAX_FREQUENCY, MILLIVOLTS, MIN_FREQUENCY, Header, LeadHeader, Sex, parse_sex
 from leadwise.ecg.lead_names import parse_lead_names
-from leadwise.ecg.plausibility import likely_unit, typical_size
+from leadwise.ecg.plausibility import likely_unit, size_samples, typical_size
 from leadwise.ecg.reading import read_ecg
 from leadwise.ecg.recording import Recording, recording_from_counts
 from leadwise.ecg.repairs import RecordingError
 
 COUNTS_PER_MV: Final = 1000.0  # of the Challenge's files
 UNITS: Final = ("V", "mV", "uV")
-UNIT_SAMPLES: Final = 500  # of a lead, from which its unit is judged
 WANTED: Final = (
     "a path, an array of numbers (leads, samples) or (ECGs, leads, samples), a table whose columns or keys are lead"
     " names, a Recording, or a list of one of these"
@@ -222,8 +221,7 @@ def _read_array(header: Header, values: NDArray[Any], unit: str | None) -> Recor
 def _check_unit(header: Header, counts: NDArray[Any], assumed: str) -> None:
     known = [row for row, name in enumerate(parse_lead_names([lead.name for lead in header.leads])) if name.lead]
     rows = counts if counts.shape[0] == len(header.leads) else counts.T
-    step = max(rows.shape[1] // UNIT_SAMPLES, 1)
-    size = typical_size((rows[known] if known else rows)[:, ::step] / COUNTS_PER_MV)
+    size = typical_size((rows[known] if known else rows)[:, size_samples(rows.shape[1])] / COUNTS_PER_MV)
     if unit := likely_unit(size):
         reason = f"a typical size of {size:.2g} mV is no ECG's in {assumed}: are the values {unit}? Say which by unit="
         raise RecordingError(header.name, reason)

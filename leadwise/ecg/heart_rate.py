@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import butter, find_peaks, sosfiltfilt
+from scipy.signal import find_peaks, sosfiltfilt
 
+from leadwise.ecg.preprocessing import band_pass_filter
 from leadwise.util.arrays import median
 
 PASS_BAND = (5.0, 20.0)  # Hz; most of QRS, little of P, T, wander and mains (Pan and Tompkins 1985: 5 to 15)
@@ -53,7 +51,9 @@ def beats_in_envelope(envelope: Array, sampling_frequency: float) -> Array:
 def _envelope(signal: Array, sampling_frequency: float) -> Array:
     """Return the amplitude in the band of QRS, (samples,): of each lead in units of its median, so that noise weighs
     little, then the median over the leads, which ignores a few bad electrodes."""
-    filtered = sosfiltfilt(_band_pass(float(sampling_frequency)), signal, axis=1)
+    band = (PASS_BAND[0], min(PASS_BAND[1], 0.4 * sampling_frequency))
+    sections, _ = band_pass_filter(float(sampling_frequency), band)
+    filtered = sosfiltfilt(sections, signal, axis=1)
     window = np.hanning(max(1, round(SMOOTHING * sampling_frequency)) + 2)[1:-1]
     window /= window.sum()
     leads = np.stack([np.sqrt(np.convolve(lead**2, window, mode="same")) for lead in filtered])
@@ -62,13 +62,6 @@ def _envelope(signal: Array, sampling_frequency: float) -> Array:
         return np.zeros(signal.shape[1])
     units = np.maximum(median(leads, axis=1), MIN_ENVELOPE)
     return np.asarray(median(leads[present] / units[present], axis=0)[0])
-
-
-@lru_cache(maxsize=16)
-def _band_pass(sampling_frequency: float) -> Any:
-    """Return the filter's second-order sections; their design takes longer than filtering ten seconds."""
-    band = (PASS_BAND[0], min(PASS_BAND[1], 0.4 * sampling_frequency))
-    return butter(2, band, "bandpass", fs=sampling_frequency, output="sos")
 
 
 def _threshold(envelope: Array, sampling_frequency: float) -> float:

@@ -18,6 +18,7 @@ from leadwise.ecg.resampling import resample_polyphase
 
 Floats = NDArray[np.float64]
 
+SIZE_SAMPLES: Final = 500  # of a lead: enough for its typical size
 SMALLEST_SIZE: Final = 0.001  # mV; the smallest typical size of a good recording is 0.004
 LARGEST_SIZE: Final = 5.0  # mV; good recordings reach 0.4, those with loose electrodes 4.8
 
@@ -59,6 +60,11 @@ def typical_size(values_mV: NDArray[Any]) -> float:
     values = values[highest > lowest]
     median = np.median if complete else np.nanmedian
     return float(median(np.abs(values - median(values, axis=1, keepdims=True)))) if values.size else 0.0
+
+
+def size_samples(samples: int) -> slice:
+    """Return which of a lead's samples are enough for `typical_size`: at most twice 500, evenly spread."""
+    return slice(None, None, max(samples // SIZE_SAMPLES, 1))
 
 
 def likely_unit(size: float) -> str | None:

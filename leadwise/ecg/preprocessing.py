@@ -53,7 +53,7 @@ def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, flo
     a third of its memory."""
     from scipy.signal import sosfilt  # here: slow to import, and the published recipe has no filter
 
-    sections, settled = _band_pass_filter(float(sampling_frequency), band)
+    sections, settled = band_pass_filter(float(sampling_frequency), band)
     samples = values.shape[1]
     padding = min(samples - 1, round(sampling_frequency))
     before = 2 * values[:, :1] - values[:, padding:0:-1]
@@ -68,9 +68,9 @@ def band_pass(values: Float32, sampling_frequency: float, band: tuple[float, flo
 
 
 @lru_cache(maxsize=16)
-def _band_pass_filter(sampling_frequency: float, band: tuple[float, float]) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Return the second-order sections and their state after a constant of 1; the design takes as long as filtering ten
-    seconds."""
+def band_pass_filter(sampling_frequency: float, band: tuple[float, float]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Return the second-order sections of a Butterworth filter and their state after a constant of 1. Its design takes
+    as long as filtering ten seconds."""
     from scipy.signal import butter, sosfilt_zi
 
     sections = butter(2, band, "bandpass", fs=sampling_frequency, output="sos")

@@ -21,7 +21,14 @@ from leadwise.ecg.heart_rate import beats_in_envelope
 from leadwise.ecg.lead_names import parse_lead_names
 from leadwise.ecg.leads import LONG, STANDARD_LEADS, lead_by_lead, standard_leads
 from leadwise.ecg.limb_leads import contradicting_leads, identical_leads, likely_exchange
-from leadwise.ecg.plausibility import fitting_frequency, is_doubtful, likely_unit, typical_size, wave_times
+from leadwise.ecg.plausibility import (
+    fitting_frequency,
+    is_doubtful,
+    likely_unit,
+    size_samples,
+    typical_size,
+    wave_times,
+)
 from leadwise.ecg.recording import Recording
 from leadwise.ecg.repairs import Repair
 from leadwise.ecg.resampling import resample_polyphase
@@ -71,7 +78,6 @@ MIN_SECONDS = 2.0  # shorter recordings are not checked for beats
 SHORT_SECONDS = 5.0
 WHOLE_SECONDS = 60.0  # of longer recordings, stretches are examined; a defect counts if most of them show it
 STRETCHES, STRETCH_SECONDS = 5, 10.0
-SIZE_SAMPLES = 500  # of a lead for the typical size
 MAX_GAP = 0.1  # share of interpolated samples with which a lead can still be compared with others
 MIN_RANGE = 0.1  # mV between the 0.5th and the 99.5th percentile; PTB-XL's lowest lead has 0.15
 MAX_STAY = 0.12  # s in a row at the lead's own extreme
@@ -135,7 +141,7 @@ def _examined_parts(recording: Recording) -> tuple[tuple[Repair, ...], list[NDAr
     """Return the repairs of the standard leads and the parts (12, samples) in mV that are examined: samples from the
     whole recording, then the whole signal, or evenly spread stretches of a long one."""
     frequency, samples = recording.sampling_frequency, recording.counts.shape[1]
-    parts = [slice(None, None, max(samples // SIZE_SAMPLES, 1))]
+    parts = [size_samples(samples)]
     if samples <= WHOLE_SECONDS * frequency:
         parts.append(slice(None))
     else:
