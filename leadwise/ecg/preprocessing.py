@@ -88,6 +88,16 @@ def normalise_rms(values: Float32) -> float:
     return rms
 
 
+def prediction_windows(samples: int, recipe: SignalRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Return the first samples of a recording's test windows, (P,), and their weights in the mean, (P,)."""
+    if recipe.windows == "even":
+        starts = window_starts(samples, recipe.window, recipe.overlap)
+        return starts, np.ones_like(starts)
+    last = max(samples - recipe.window, 0)
+    starts = np.append(np.arange(0, last, recipe.window - recipe.overlap, dtype=np.int64), last)
+    return starts, np.diff(starts, prepend=-recipe.window)  # the samples that each window adds
+
+
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:
     """Return the first samples of a recording's test windows, (P,), as in the paper's program: 0 alone if it is not
     longer than the window, else P = ceil((samples - window) / (window - overlap)) + 1 multiples of

@@ -18,7 +18,7 @@ from leadwise.challenge.classes import CODES
 from leadwise.decision.lead_sets import nearest_lead_set
 from leadwise.decision.rules import Predictions, Rule, make_rule
 from leadwise.ecg.acquisition import AcquisitionProfile, acquisition_match
-from leadwise.ecg.preprocessing import window_starts
+from leadwise.ecg.preprocessing import prediction_windows
 from leadwise.model.folder import (
     PRETRAINED,
     ModelError,
@@ -152,23 +152,23 @@ class Model:
     def _mean_over_windows(
         self, signals: Sequence[NDArray[np.float32]], compute: Callable[[Tensor, Tensor], Tensor], padded: bool
     ) -> NDArray[np.float64]:
-        """Return the means (..., recordings, values) over the test windows of each recording. `compute` maps windows
-        (n, 12, samples) and the indices of their recordings (n,) to (..., n, values)."""
-        owners, starts, lengths = self._windows(signals)
+        """Return weighted means (..., recordings, values) over the test windows of each recording. `compute` maps
+        windows (n, 12, samples) and the indices of their recordings (n,) to (..., n, values)."""
+        owners, starts, weights, lengths = self._windows(signals)
         # windows of one length together, or the padding of the shorter ones would be computed
         order = torch.sort(lengths, descending=True, stable=True).indices
         found: list[tuple[Tensor, Tensor]] = []
         for rows in torch.split(order, PLAIN if padded else BATCH):
             length = self.recipe.signal.window if padded else int(lengths[rows[0]])
             windows = self._cut(signals, owners[rows].tolist(), starts[rows].tolist(), length)
-            found.append((owners[rows], compute(windows, owners[rows])))
+            found.append((rows, compute(windows, owners[rows])))
         *before, _, values = found[0][1].shape
         totals = torch.zeros(*before, len(signals), values, dtype=torch.float64, device="cpu")
-        for batch_owners, result in found:  # not in the loop above: a GPU computes while the host cuts windows
+        for rows, result in found:  # not in the loop above: a GPU computes while the host cuts windows
             # in doubles, so that the order of a recording's windows does not matter
-            totals.index_add_(-2, batch_owners, result.double().cpu())
-        count = torch.bincount(owners, minlength=len(signals)).unsqueeze(1)
-        return (totals / count).numpy()
+            totals.index_add_(-2, owners[rows], result.double().cpu() * weights[rows].unsqueeze(1))
+        total_weights = torch.bincount(owners, weights, minlength=len(signals)).unsqueeze(1)
+        return (totals / total_weights).numpy()
 
     def predict(
         self,
@@ -186,13 +186,17 @@ class Model:
         lead_sets = nearest_lead_set(np.array([signal.any(axis=1) for signal in signals]).reshape(-1, 12))
         return self.rule.decide(self.probabilities(signals, features), match, lead_sets)
 
-    def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor]:
-        """Return for each test window the index of its signal, its first sample, and its length without padding."""
-        window, overlap = self.recipe.signal.window, self.recipe.signal.overlap
-        starts = [window_starts(signal.shape[1], window, overlap) for signal in signals]
-        owners = np.repeat(np.arange(len(signals)), [len(each) for each in starts])
-        samples = np.repeat([min(signal.shape[1], window) for signal in signals], [len(each) for each in starts])
-        return torch.from_numpy(owners), torch.from_numpy(np.concatenate(starts)), torch.from_numpy(samples)
+    def _windows(self, signals: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Return for each test window the index of its signal, its first sample, its weight in the mean, and its length
+        without padding."""
+        recipe = self.recipe.signal
+        starts, weights = zip(*(prediction_windows(signal.shape[1], recipe) for signal in signals), strict=True)
+        counts = [len(each) for each in starts]
+        owners = np.repeat(np.arange(len(signals)), counts)
+        samples = np.repeat([min(signal.shape[1], recipe.window) for signal in signals], counts)
+        arrays = (owners, np.concatenate(starts), np.concatenate(weights).astype(np.float64), samples)
+        owner, start, weight, length = map(torch.from_numpy, arrays)
+        return owner, start, weight, length
 
     def _cut(
         self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int

@@ -14,7 +14,7 @@ from itertools import chain, islice, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from leadwise.ecg.preprocessing import window_starts
+from leadwise.ecg.preprocessing import prediction_windows
 from leadwise.model.ensemble import Model
 from leadwise.report.sheet.layout import Span
 
@@ -50,7 +50,7 @@ def find_evidence(model: Model, signal: Signal, auxiliary: NDArray[np.float32], 
     A recording that is longer than a window is examined in the window in which the diagnosis is most probable.
     """
     frequency, window = model.recipe.signal.sampling_frequency, model.recipe.signal.window
-    starts = window_starts(signal.shape[1], window, model.recipe.signal.overlap).tolist()
+    starts = prediction_windows(signal.shape[1], model.recipe.signal)[0].tolist()
     first = 0
     if len(starts) > 1:
         windows = (signal[:, start : start + window] for start in starts)

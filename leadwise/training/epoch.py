@@ -81,7 +81,7 @@ def run_epoch(state: FoldState, data: FoldData, examples: Examples, plan: TimePl
     recipe, progress, start = state.recipe, state.progress, plan.clock()
     epoch, is_first = len(progress.history), data.number == 0 and not progress.history
     members, held_out = np.flatnonzero(~data.validation), np.flatnonzero(data.validation)
-    windows = len(validation_windows(data.dataset.lengths[held_out], recipe.signal.window, recipe.signal.overlap))
+    windows = len(validation_windows(data.dataset.lengths[held_out], recipe.signal))
 
     def time_is_up(trained: int) -> bool:
         # a window takes no longer in validation than it took in training

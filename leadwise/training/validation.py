@@ -10,8 +10,9 @@ from torch import Tensor
 from leadwise.data.dataset import Dataset
 from leadwise.data.reduced_leads import keep_leads
 from leadwise.decision.lead_sets import LEAD_SETS, REDUCED
-from leadwise.ecg.preprocessing import window_starts
+from leadwise.ecg.preprocessing import prediction_windows
 from leadwise.network.transfers import send
+from leadwise.recipes import SignalRecipe
 from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import check_interrupt
@@ -20,11 +21,12 @@ from leadwise.util.progress import log
 CHUNK = 512  # recordings whose signals are copied to hide leads
 
 
-def validation_windows(lengths: NDArray[np.int64], window: int, overlap: int) -> NDArray[np.int64]:
-    """Return the test windows of recordings with these lengths, (windows, 2): index of the recording, first row."""
-    starts = [window_starts(int(length), window, overlap) for length in lengths]
+def validation_windows(lengths: NDArray[np.int64], recipe: SignalRecipe) -> NDArray[np.int64]:
+    """Return the test windows of recordings with these lengths, (windows, 3): index of the recording, first sample,
+    weight in the mean."""
+    starts, weights = zip(*(prediction_windows(int(length), recipe) for length in lengths), strict=True)
     owners = np.repeat(np.arange(len(lengths)), [len(each) for each in starts])
-    return np.stack([owners, np.concatenate(starts)], axis=1)
+    return np.stack([owners, np.concatenate(starts), np.concatenate(weights)], axis=1)
 
 
 @torch.inference_mode()
@@ -33,14 +35,13 @@ def predict(
 ) -> NDArray[np.float32]:
     """Return the probabilities (members, 24) of some of the recordings (lengths: (n,)): the mean over test windows."""
     state.networks.ema_network.eval()
-    signal = state.recipe.signal
-    table = torch.from_numpy(validation_windows(lengths[members], signal.window, signal.overlap))
-    count = torch.bincount(table[:, 0], minlength=len(members)).unsqueeze(1)
+    table = torch.from_numpy(validation_windows(lengths[members], state.recipe.signal))
+    total_weights = torch.bincount(table[:, 0], table[:, 2], minlength=len(members)).float().unsqueeze(1)
     table, indices = state.group.shard(table), torch.from_numpy(members)
     total = torch.zeros(len(members), state.recipe.network.classes, dtype=torch.float32, device=examples.device)
     first = 0
     while first < len(table):
-        owners, offsets = table[first : first + state.progress.validation_batch].unbind(1)
+        owners, offsets, weights = table[first : first + state.progress.validation_batch].unbind(1)
         try:
             probabilities = _probabilities(state, examples, indices[owners], offsets)
         except torch.OutOfMemoryError:
@@ -52,10 +53,11 @@ def predict(
             torch.cuda.empty_cache()
             log.warning("out of memory: %d windows at a time in validation", state.progress.validation_batch)
             continue
-        total.index_add_(0, send(owners, total.device), probabilities)
+        weighted = probabilities * send(weights, total.device).unsqueeze(1)
+        total.index_add_(0, send(owners, total.device), weighted)
         first += len(owners)
         check_interrupt()
-    return (state.group.all_reduce(total).cpu() / count).numpy()
+    return (state.group.all_reduce(total).cpu() / total_weights).numpy()
 
 
 def predict_lead_sets(state: FoldState, dataset: Dataset, members: NDArray[np.int64]) -> NDArray[np.float32]:

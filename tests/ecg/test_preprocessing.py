@@ -19,6 +19,7 @@ from leadwise.ecg.preprocessing import (
     band_pass,
     demographics,
     normalise_rms,
+    prediction_windows,
     prepare,
     window_starts,
 )
@@ -88,6 +89,28 @@ def test_windows_start_as_in_the_paper() -> None:
     assert window_starts(4096 + 3841, 4096, 256).tolist() == [0, 1920, 3841]
     assert window_starts(462_600, 4096, 256).dtype == np.int64
     assert len(window_starts(462_600, 4096, 256)) == 121  # half an hour
+
+
+@given(samples=st.integers(1, 5000), cut=st.integers(0, 40), window=st.integers(50, 700), share=st.floats(0, 0.9))
+def test_windows_at_fixed_distances_weigh_each_sample_once(samples: int, cut: int, window: int, share: float) -> None:
+    recipe = SignalRecipe(window=window, overlap=int(share * window), windows="fixed")
+    starts, weights = prediction_windows(samples, recipe)
+    seen = np.zeros(max(samples, window), bool)
+    for start, weight in zip(starts, weights, strict=True):  # in plain loops: the samples that no window before has
+        added = [place for place in range(start, start + window) if not seen[place]]
+        assert len(added) == weight
+        seen[added] = True
+    assert seen.all()
+    # what a cut at the end moves weighs no more than the window that it shortens
+    shorter, _ = prediction_windows(max(samples - cut, 1), recipe)
+    common = min(len(starts), len(shorter)) - 1
+    assert starts[:common].tolist() == shorter[:common].tolist()
+
+
+def test_windows_of_the_published_method_have_equal_weights() -> None:
+    starts, weights = prediction_windows(10_000, SignalRecipe())
+    assert starts.tolist() == window_starts(10_000, 4096, 256).tolist()
+    assert weights.tolist() == [1, 1, 1]
 
 
 @pytest.mark.parametrize(("window", "overlap"), [(0, 0), (10, 10), (10, -1)])

@@ -46,6 +46,23 @@ def plain_predict(
     return [bool(2 * votes[k] >= len(networks) or k == votes.argmax()) for k in range(24)], scores.tolist()
 
 
+def test_windows_at_fixed_distances_weigh_what_each_adds(tmp_path: Path) -> None:
+    saved = write_model(tmp_path / "model", 2)
+    model = load_model(tmp_path / "model")
+    model = replace(model, recipe=replace(model.recipe, signal=replace(model.recipe.signal, windows="fixed")))
+    signals, people = examples([256, 700])
+    whole, long = model.probabilities(signals, people)[0]
+    each = [model.probabilities([signals[1][:, start : start + 256]], people[1:])[0, 0] for start in (0, 224, 444)]
+    np.testing.assert_allclose(long, (256 * each[0] + 224 * each[1] + 220 * each[2]) / 700, atol=1e-6)
+    with torch.inference_mode():
+        logits = saved[0](torch.from_numpy(signals[0][None]), torch.from_numpy(people[:1]))
+    np.testing.assert_allclose(whole, torch.sigmoid(logits)[0], atol=1e-6)
+    # one sample more than a window hardly counts: the published even windows would weigh it like the whole window
+    longer = np.concatenate([signals[0], np.full((12, 1), 1e4, np.float32)], axis=1)
+    change = np.abs(model.probabilities([longer], people[:1])[0, 0] - whole).max()
+    assert change < 1 / 256
+
+
 @pytest.mark.parametrize("networks", [1, 2, 5])
 def test_predictions_are_those_of_the_published_method_in_loops(tmp_path: Path, networks: int) -> None:
     saved = write_model(tmp_path / "model", networks)
