@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.signal import butter, sosfiltfilt
 
 import leadwise
 from leadwise.ecg.leads import STANDARD_LEADS
@@ -53,6 +54,24 @@ def test_it_tells_a_simulated_diagnosis_from_others(
 
     for other in others:
         assert mean(diagnosis, diagnosis) > mean(diagnosis, other)
+
+
+@pytest.mark.parametrize("change", ["cut", "noise", "band-pass"])
+def test_a_small_change_of_a_recording_keeps_its_labels(model: leadwise.Classifier, change: str) -> None:
+    """As a device or an export changes it: 0.2 s shorter, 1 nV of noise, the band-pass of the recipe itself."""
+    rng, filters = np.random.default_rng(0), butter(2, (0.5, 40), "bandpass", fs=500, output="sos")
+    signals = [
+        simulate([key], seed, 500, 9.6) for seed, key in enumerate(("AF", "LBBB", "SB", "PAC", "LAD", "IAVB") * 7)
+    ]
+    changed = {
+        "cut": lambda signal: signal[:, :4700],
+        "noise": lambda signal: signal + rng.normal(0, 1e-6, signal.shape),
+        "band-pass": lambda signal: sosfiltfilt(filters, signal),
+    }[change]
+    before = model.predict(signals, 500, STANDARD_LEADS, unit="mV")
+    after = model.predict([changed(signal) for signal in signals], 500, STANDARD_LEADS, unit="mV")
+    kept = [(one.labels == other.labels).all() for one, other in zip(before, after, strict=True)]
+    assert np.mean(kept) >= 0.95
 
 
 def test_a_recording_at_an_unknown_frequency_is_out_of_distribution(tmp_path: Path) -> None:
