@@ -2,11 +2,12 @@
 
 import logging
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import settings
 
 from leadwise.util.progress import log
@@ -17,6 +18,16 @@ LEADS = ("I", "II", "III", "aVR", "aVL", "aVF", "V1", "V2", "V3", "V4", "V5", "V
 # Without deadlines: the time of an example depends on the machine. benchmarks/ measures speed.
 settings.register_profile("leadwise", deadline=None)
 settings.load_profile("leadwise")
+
+
+THREADS = torch.get_num_threads()
+
+
+@pytest.fixture(autouse=True)
+def same_number_of_threads() -> Iterator[None]:
+    """Undo what a command under test has set: sums of another number of threads differ in the last bit."""
+    yield
+    torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
