@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -88,14 +89,20 @@ def normalise_rms(values: Float32) -> float:
     return rms
 
 
-def prediction_windows(samples: int, recipe: SignalRecipe) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the first samples of a recording's test windows, (P,), and their weights in the mean, (P,)."""
-    if recipe.windows == "even":
-        starts = window_starts(samples, recipe.window, recipe.overlap)
-        return starts, np.ones_like(starts)
-    last = max(samples - recipe.window, 0)
-    starts = np.append(np.arange(0, last, recipe.window - recipe.overlap, dtype=np.int64), last)
-    return starts, np.diff(starts, prepend=-recipe.window)  # the samples that each window adds
+def prediction_windows(lengths: Sequence[int], recipe: SignalRecipe) -> NDArray[np.int64]:
+    """Return the test windows of recordings with these numbers of samples, (windows, 3): index of the recording, first
+    sample, weight in the mean."""
+    tables = []
+    for owner, samples in enumerate(lengths):
+        if recipe.windows == "even":
+            starts = window_starts(samples, recipe.window, recipe.overlap)
+            weights = np.ones_like(starts)
+        else:
+            last = max(samples - recipe.window, 0)
+            starts = np.append(np.arange(0, last, recipe.window - recipe.overlap, dtype=np.int64), last)
+            weights = np.diff(starts, prepend=-recipe.window)  # the samples that each window adds
+        tables.append(np.stack([np.full_like(starts, owner), starts, weights], axis=1))
+    return np.concatenate(tables)
 
 
 def window_starts(samples: int, window: int, overlap: int) -> NDArray[np.int64]:

@@ -190,13 +190,9 @@ class Model:
         """Return for each test window the index of its signal, its first sample, its weight in the mean, and its length
         without padding."""
         recipe = self.recipe.signal
-        starts, weights = zip(*(prediction_windows(signal.shape[1], recipe) for signal in signals), strict=True)
-        counts = [len(each) for each in starts]
-        owners = np.repeat(np.arange(len(signals)), counts)
-        samples = np.repeat([min(signal.shape[1], recipe.window) for signal in signals], counts)
-        arrays = (owners, np.concatenate(starts), np.concatenate(weights).astype(np.float64), samples)
-        owner, start, weight, length = map(torch.from_numpy, arrays)
-        return owner, start, weight, length
+        lengths = [signal.shape[1] for signal in signals]
+        owners, starts, weights = torch.from_numpy(prediction_windows(lengths, recipe)).unbind(1)
+        return owners, starts, weights, torch.tensor(lengths).clamp(max=recipe.window)[owners]
 
     def _cut(
         self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int

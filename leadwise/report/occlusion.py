@@ -50,7 +50,7 @@ def find_evidence(model: Model, signal: Signal, auxiliary: NDArray[np.float32], 
     A recording that is longer than a window is examined in the window in which the diagnosis is most probable.
     """
     frequency, window = model.recipe.signal.sampling_frequency, model.recipe.signal.window
-    starts = prediction_windows(signal.shape[1], model.recipe.signal)[0].tolist()
+    starts = prediction_windows([signal.shape[1]], model.recipe.signal)[:, 1].tolist()
     first = 0
     if len(starts) > 1:
         windows = (signal[:, start : start + window] for start in starts)

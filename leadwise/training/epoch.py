@@ -14,6 +14,7 @@ from torch import Tensor
 from leadwise.challenge.metric import challenge_metric
 from leadwise.data.dataset import Dataset
 from leadwise.decision.thresholds import apply_thresholds
+from leadwise.ecg.preprocessing import prediction_windows
 from leadwise.network.devices import peak_matrix_rate
 from leadwise.network.se_resnet import forward_operations
 from leadwise.network.transfers import Fetched, send
@@ -23,7 +24,7 @@ from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import check_interrupt
 from leadwise.training.schedule import ROLLBACK_FACTOR, learning_rate
 from leadwise.training.time_plan import TimePlan
-from leadwise.training.validation import predict, validation_windows
+from leadwise.training.validation import predict
 from leadwise.util.progress import log
 
 LOSS_CHECK = 32  # batches whose losses are checked together
@@ -81,7 +82,7 @@ def run_epoch(state: FoldState, data: FoldData, examples: Examples, plan: TimePl
     recipe, progress, start = state.recipe, state.progress, plan.clock()
     epoch, is_first = len(progress.history), data.number == 0 and not progress.history
     members, held_out = np.flatnonzero(~data.validation), np.flatnonzero(data.validation)
-    windows = len(validation_windows(data.dataset.lengths[held_out], recipe.signal))
+    windows = len(prediction_windows(data.dataset.lengths[held_out].tolist(), recipe.signal))
 
     def time_is_up(trained: int) -> bool:
         # a window takes no longer in validation than it took in training

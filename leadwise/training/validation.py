@@ -12,7 +12,6 @@ from leadwise.data.reduced_leads import keep_leads
 from leadwise.decision.lead_sets import LEAD_SETS, REDUCED
 from leadwise.ecg.preprocessing import prediction_windows
 from leadwise.network.transfers import send
-from leadwise.recipes import SignalRecipe
 from leadwise.training.examples import Examples
 from leadwise.training.fold_state import FoldState
 from leadwise.training.interrupt import check_interrupt
@@ -21,21 +20,13 @@ from leadwise.util.progress import log
 CHUNK = 512  # recordings whose signals are copied to hide leads
 
 
-def validation_windows(lengths: NDArray[np.int64], recipe: SignalRecipe) -> NDArray[np.int64]:
-    """Return the test windows of recordings with these lengths, (windows, 3): index of the recording, first sample,
-    weight in the mean."""
-    starts, weights = zip(*(prediction_windows(int(length), recipe) for length in lengths), strict=True)
-    owners = np.repeat(np.arange(len(lengths)), [len(each) for each in starts])
-    return np.stack([owners, np.concatenate(starts), np.concatenate(weights)], axis=1)
-
-
 @torch.inference_mode()
 def predict(
     state: FoldState, examples: Examples, lengths: NDArray[np.int64], members: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    """Return the probabilities (members, 24) of some of the recordings (lengths: (n,)): the mean over test windows."""
+    """Return the probabilities (members, 24) of some of the recordings (lengths: (n,)), means over test windows."""
     state.networks.ema_network.eval()
-    table = torch.from_numpy(validation_windows(lengths[members], state.recipe.signal))
+    table = torch.from_numpy(prediction_windows(lengths[members].tolist(), state.recipe.signal))
     total_weights = torch.bincount(table[:, 0], table[:, 2], minlength=len(members)).float().unsqueeze(1)
     table, indices = state.group.shard(table), torch.from_numpy(members)
     total = torch.zeros(len(members), state.recipe.network.classes, dtype=torch.float32, device=examples.device)

@@ -94,21 +94,31 @@ def test_windows_start_as_in_the_paper() -> None:
 @given(samples=st.integers(1, 5000), cut=st.integers(0, 40), window=st.integers(50, 700), share=st.floats(0, 0.9))
 def test_windows_at_fixed_distances_weigh_each_sample_once(samples: int, cut: int, window: int, share: float) -> None:
     recipe = SignalRecipe(window=window, overlap=int(share * window), windows="fixed")
-    starts, weights = prediction_windows(samples, recipe)
+    starts, weights = prediction_windows([samples], recipe).T[1:]
     seen = np.zeros(max(samples, window), bool)
     for start, weight in zip(starts, weights, strict=True):  # in plain loops: the samples that no window before has
         added = [place for place in range(start, start + window) if not seen[place]]
         assert len(added) == weight
         seen[added] = True
     assert seen.all()
-    # what a cut at the end moves weighs no more than the window that it shortens
-    shorter, _ = prediction_windows(max(samples - cut, 1), recipe)
+    # a cut at the end leaves the windows before the last one where they were
+    shorter = prediction_windows([max(samples - cut, 1)], recipe)[:, 1]
     common = min(len(starts), len(shorter)) - 1
     assert starts[:common].tolist() == shorter[:common].tolist()
 
 
+def test_windows_of_several_recordings_are_those_of_each() -> None:
+    table = prediction_windows([100, 256, 700], SignalRecipe(window=256, overlap=32))
+    assert table[:, 0].tolist() == [0, 1, 2, 2, 2]
+    assert table[:, 1].tolist() == [0, 0, *window_starts(700, 256, 32)]
+    assert table[-1, 1] + 256 == 700
+    assert (table[:, 2] == 1).all()
+    fixed = prediction_windows([100, 256, 700], SignalRecipe(window=256, overlap=32, windows="fixed"))
+    assert fixed[:, 1:].tolist() == [[0, 256], [0, 256], [0, 256], [224, 224], [444, 220]]
+
+
 def test_windows_of_the_published_method_have_equal_weights() -> None:
-    starts, weights = prediction_windows(10_000, SignalRecipe())
+    starts, weights = prediction_windows([10_000], SignalRecipe()).T[1:]
     assert starts.tolist() == window_starts(10_000, 4096, 256).tolist()
     assert weights.tolist() == [1, 1, 1]
 
