@@ -192,7 +192,7 @@ class Model:
         recipe = self.recipe.signal
         lengths = [signal.shape[1] for signal in signals]
         owners, starts, weights = torch.from_numpy(prediction_windows(lengths, recipe)).unbind(1)
-        return owners, starts, weights, torch.tensor(lengths).clamp(max=recipe.window)[owners]
+        return owners, starts, weights, torch.from_numpy(np.minimum(lengths, recipe.window))[owners]
 
     def _cut(
         self, signals: Sequence[NDArray[np.float32]], owners: Sequence[int], starts: Sequence[int], length: int
